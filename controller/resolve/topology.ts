@@ -1,0 +1,145 @@
+// The topology: the mesh as a graph of plain data between Kubernetes and the wire. Nodes are known by `namespace/name`,
+// edges are keys of other nodes, and whatever is wrong hangs on the node that has it. Served by /debug/topology as it is.
+
+import type {
+  AccessMode,
+  AccessRule,
+  EndpointSpec,
+  Key,
+  Protocol,
+  RouteMatch,
+  ServicePolicy,
+} from '../contract/resources.ts'
+import type { ObjectRef } from '../observe/objects.ts'
+import type { Problem } from './problem.ts'
+
+/** Lists are sorted by key, so that equal worlds give equal topologies. */
+export interface Topology {
+  /** The mesh Service as the cluster shows it; `address` is empty while it has none. */
+  mesh: { address: string }
+  namespaces: NamespaceNode[]
+  /** Enrolled Services, and those that splits and mirrors name. */
+  services: ServiceNode[]
+  splits: SplitNode[]
+  groups: RouteGroupNode[]
+  portRoutes: PortRouteNode[]
+  targets: TargetNode[]
+  /** Accounts that TrafficTargets name as destination. */
+  accounts: AccountNode[]
+  nodes: MachineNode[]
+  /** Shared mesh ports: one for each port number that enrolled Services use for HTTP. */
+  sharedPorts: { meshPort: number; port: number }[]
+  /** The allocation of mesh ports, to be given to the next `resolve`. */
+  portBook: PortBook
+}
+
+/** A Namespace that differs from the defaults or has a problem. */
+export interface NamespaceNode {
+  name: string
+  access: AccessMode
+  problems: Problem[]
+}
+
+export interface ServiceNode {
+  key: Key
+  ref: ObjectRef
+  isEnrolled: boolean
+  /** Milliseconds since the epoch: on clashes the older wins. */
+  createdAt: number
+  ports: PortNode[]
+  policy: ServicePolicy
+  /** Name of its alias Service; null: none (not enrolled, or the name is taken). */
+  alias: string | null
+  /** Its shadow Service where it has a dedicated address. */
+  shadow: { name: string; address: string } | null
+  problems: Problem[]
+}
+
+export interface PortNode {
+  /** The Service's port number. */
+  number: number
+  name: string
+  protocol: Protocol
+  /** Mesh port of its own on a dedicated address; null: shared, or none was left. */
+  meshPort: number | null
+  /** Splits in force on it, in the order in which they are tried. */
+  splits: Key[]
+  endpoints: EndpointSpec[]
+}
+
+export interface SplitNode {
+  key: Key
+  ref: ObjectRef
+  /** `active`: divides traffic. `superseded`: another split of the same root comes first. `invalid`: its root can't be used. */
+  state: 'active' | 'superseded' | 'invalid'
+  /** The Service it divides; empty if the field can't be read. */
+  root: Key
+  /** HTTPRouteGroups it names, whether they exist or not. */
+  groups: Key[]
+  /** As in the contract's Split. */
+  matches: RouteMatch[] | null
+  /** Readable backends with their weights in milli-units; only on the ports that they share with the root do they count. */
+  backends: { service: Key; weight: number }[]
+  problems: Problem[]
+}
+
+export interface RouteGroupNode {
+  key: Key
+  ref: ObjectRef
+  /** Valid matches only: a broken one never matches. */
+  matches: RouteMatch[]
+  /** Names of all matches, broken ones too. */
+  names: string[]
+  problems: Problem[]
+}
+
+export interface PortRouteNode {
+  /** `TCPRoute` and `UDPRoute` have names of their own: `kind` belongs to the key. */
+  kind: 'TCPRoute' | 'UDPRoute'
+  key: Key
+  ref: ObjectRef
+  /** null: every port. */
+  ports: number[] | null
+  problems: Problem[]
+}
+
+export interface TargetNode {
+  key: Key
+  ref: ObjectRef
+  /** The account that it enforces; empty if it names none of its own namespace. */
+  destination: Key
+  /** What it permits; null: nothing. */
+  rule: AccessRule | null
+  problems: Problem[]
+}
+
+export interface AccountNode {
+  key: Key
+  /** TrafficTargets that name it as destination. */
+  targets: Key[]
+}
+
+/** A node of the cluster: its agent and its pods. */
+export interface MachineNode {
+  name: string
+  /** Address of the ready agent; empty if there is none. */
+  agent: string
+  pods: PodNode[]
+}
+
+export interface PodNode {
+  uid: string
+  key: Key
+  address: string
+  account: Key
+  workload: string
+  isLive: boolean
+  startedAt: number
+}
+
+/** Which mesh port belongs to whom. Owners: `shared:<number>`, `<namespace>/<name>:<number>`. */
+export interface PortBook {
+  ports: { meshPort: number; owner: string }[]
+  /** Ports that were given back and rest: a late connection must not reach another service. */
+  resting: { meshPort: number; owner: string; sinceMs: number }[]
+}
