@@ -1,0 +1,143 @@
+// Strict parser of response heads (RFC 9112 sections 4 and 6.3): what a pod may answer. Anything else becomes
+// `upstream_invalid`, and its connection is not used again.
+
+import { MeshError } from '../errors.ts'
+import { FieldLines, fieldBlock, isInteresting, readLength, readTokens } from './fields.ts'
+import type { Framing, HeadLimits } from './head.ts'
+
+const statusLine = /HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n/y
+
+/** A response head; one object serves all responses of a connection, one after the other. */
+export class ResponseHead {
+  status = 0
+  phrase = ''
+  /** Minor version: 0 or 1. */
+  version = 1
+  framing: Framing = 'none'
+  /** Of the body, where `framing` is `length`. */
+  length = 0
+  isKeepAlive = true
+  hasDate = false
+  /** Seconds of Retry-After; -1 if there is none, or it is a date. */
+  retryAfter = -1
+  /** The protocol that a 101 switches to. */
+  upgrade = ''
+  readonly lines = new FieldLines()
+
+  get isInformational(): boolean {
+    return this.status < 200
+  }
+
+  /**
+   * Parses a complete head.
+   * @param text the head from the status line to the empty line, as latin1
+   * @param method of the request: a HEAD has a response without a body
+   * @throws MeshError upstream_invalid
+   */
+  parse(text: string, method: string, limits: HeadLimits): void {
+    statusLine.lastIndex = 0
+    const found = statusLine.exec(text)
+    if (found === null) throw new MeshError('upstream_invalid', 'the status line is malformed')
+    this.version = found[1] === '1' ? 1 : 0
+    this.status = Number(found[2])
+    this.phrase = found[3] ?? ''
+    const from = statusLine.lastIndex
+    this.hasDate = false
+    this.retryAfter = -1
+    this.upgrade = ''
+    this.lines.start(text, from)
+    fieldBlock.lastIndex = from
+    if (!fieldBlock.test(text) || fieldBlock.lastIndex !== text.length) {
+      throw new MeshError('upstream_invalid', 'a header line is malformed')
+    }
+    this.readLines(text, from, method, limits)
+  }
+
+  private readLines(text: string, from: number, method: string, limits: HeadLimits): void {
+    const { lines } = this
+    let connection: string | null = null
+    let length: string | null = null
+    let coding: string | null = null
+    let count = 0
+    const end = text.length - 2
+    for (let at = from; at < end; ) {
+      const lineEnd = text.indexOf('\r\n', at)
+      const colon = text.indexOf(':', at)
+      if (++count > limits.headers) throw new MeshError('upstream_invalid', `more than ${limits.headers} headers`)
+      if (isInteresting(text, at, colon - at)) {
+        switch (lines.nameAt(at, colon)) {
+          case 'content-length':
+            if (length !== null) throw new MeshError('upstream_invalid', 'Content-Length was sent twice')
+            length = lines.valueAt(colon, lineEnd)
+            break
+          case 'transfer-encoding':
+            if (coding !== null) throw new MeshError('upstream_invalid', 'Transfer-Encoding was sent twice')
+            coding = lines.valueAt(colon, lineEnd)
+            lines.cut(at, lineEnd + 2)
+            break
+          case 'connection':
+            connection =
+              connection === null ? lines.valueAt(colon, lineEnd) : `${connection}, ${lines.valueAt(colon, lineEnd)}`
+            lines.cut(at, lineEnd + 2)
+            break
+          case 'upgrade':
+            this.upgrade = lines.valueAt(colon, lineEnd)
+            lines.cut(at, lineEnd + 2)
+            break
+          case 'keep-alive':
+          case 'proxy-connection':
+          case 'te':
+            lines.cut(at, lineEnd + 2)
+            break
+          case 'x-weft-error':
+          case 'x-forwarded-client-cert':
+            // Only the mesh says that the mesh failed; and identities stay inside it.
+            lines.cut(at, lineEnd + 2)
+            break
+          case 'date':
+            this.hasDate = true
+            break
+          case 'retry-after':
+            this.retryAfter = readLength(lines.valueAt(colon, lineEnd))
+            break
+        }
+      }
+      at = lineEnd + 2
+    }
+    lines.count = count
+    this.settleConnection(connection)
+    this.settleFraming(method, length, coding)
+  }
+
+  private settleConnection(connection: string | null): void {
+    this.isKeepAlive = this.version === 1
+    if (connection === null) return
+    const options = readTokens(connection)
+    if (options.includes('close')) this.isKeepAlive = false
+    else if (options.includes('keep-alive')) this.isKeepAlive = true
+    const names = options.filter((option) => !connectionOptions.has(option))
+    if (names.length > 0) this.lines.cutNamed(names)
+  }
+
+  /** RFC 9112 section 6.3, stricter where it leaves a choice: whatever two readers may frame differently is refused. */
+  private settleFraming(method: string, length: string | null, coding: string | null): void {
+    this.framing = 'close'
+    this.length = 0
+    if (coding !== null) {
+      if (length !== null)
+        throw new MeshError('upstream_invalid', 'both Content-Length and Transfer-Encoding were sent')
+      if (coding.toLowerCase() !== 'chunked' || this.version === 0) {
+        throw new MeshError('upstream_invalid', 'Transfer-Encoding is not chunked')
+      }
+      this.framing = 'chunked'
+    } else if (length !== null) {
+      this.length = readLength(length)
+      if (this.length < 0) throw new MeshError('upstream_invalid', 'Content-Length is malformed')
+      this.framing = 'length'
+    }
+    if (this.status === 204 && length !== null) this.lines.cutNamed(['content-length'])
+    if (method === 'HEAD' || this.status < 200 || this.status === 204 || this.status === 304) this.framing = 'none'
+  }
+}
+
+const connectionOptions = new Set(['close', 'keep-alive', 'upgrade'])
