@@ -1,0 +1,48 @@
+// How loaded an endpoint looks from this data thread: peak EWMA of its response time, times the requests in flight.
+// Idea: https://linkerd.io/2016/03/16/beyond-round-robin-load-balancing-for-latency/
+
+import type { Endpoint } from '../mesh/endpoint.ts'
+
+/** Assumed of an endpoint that was never asked. */
+const defaultRttMs = 30
+/** Time in which an old response time loses 63 % of its weight. */
+const decayMs = 10_000
+/** Below this all are equally quick: an endpoint idle for long must not look so light that a burst all goes to it. */
+const floorMs = 0.1
+/** The share of its traffic that a new endpoint gets at once in slow start. */
+const coldShare = 0.1
+
+/**
+ * Takes a response time into an endpoint's average: up at once, down slowly.
+ * @param rttMs from the sent head to the response's first byte
+ * @param now clock's ms
+ */
+export function observe(endpoint: Endpoint, rttMs: number, now: number): void {
+  const weight = endpoint.ewmaAt === 0 ? 0 : Math.exp((endpoint.ewmaAt - now) / decayMs)
+  const decayed = endpoint.ewmaMs * weight
+  endpoint.ewmaMs = rttMs > decayed ? rttMs : decayed + rttMs * (1 - weight)
+  endpoint.ewmaAt = now
+}
+
+/** The response time to expect, in ms; it fades while nothing is sent, so that a slow endpoint gets another chance. */
+export function expectedMs(endpoint: Endpoint, now: number): number {
+  const isNew = endpoint.ewmaAt === 0
+  const rtt = isNew ? defaultRttMs : endpoint.ewmaMs
+  const faded = rtt * Math.exp(((isNew ? endpoint.since : endpoint.ewmaAt) - now) / decayMs)
+  return Math.max(faded, floorMs)
+}
+
+/** The share of its traffic, in (0, 1], that an endpoint is given this long after it joined. */
+export function warmth(endpoint: Endpoint, now: number, slowStartMs: number): number {
+  const age = now - endpoint.since
+  return age >= slowStartMs ? 1 : Math.max(coldShare, age / slowStartMs)
+}
+
+/** Compares endpoints: the lower the better. */
+export type Score = (endpoint: Endpoint, now: number, slowStartMs: number) => number
+
+export const ewmaScore: Score = (endpoint, now, slowStartMs) =>
+  (expectedMs(endpoint, now) * (endpoint.inFlight + 1)) / warmth(endpoint, now, slowStartMs)
+
+export const leastScore: Score = (endpoint, now, slowStartMs) =>
+  (endpoint.inFlight + 1) / warmth(endpoint, now, slowStartMs)

@@ -1,0 +1,46 @@
+import { expect } from 'chai'
+import { ewmaScore, expectedMs, leastScore, observe, warmth } from '../../../agent/balance/load.ts'
+import { endpoint } from '../../support/snapshot.ts'
+
+describe('balance load', () => {
+  it('expects 30 ms of an endpoint that was never asked, less as time goes by', () => {
+    const one = endpoint('10.0.1.1', {}, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(30)
+    expect(expectedMs(one, 11_000)).to.be.closeTo(30 / Math.E, 1e-9)
+  })
+
+  it('goes up at once and down slowly', () => {
+    const one = endpoint('10.0.1.1')
+    observe(one, 10, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(10)
+    observe(one, 500, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(500)
+    observe(one, 10, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(500)
+    observe(one, 10, 11_000)
+    expect(expectedMs(one, 11_000)).to.be.closeTo(500 / Math.E + 10 * (1 - 1 / Math.E), 1e-9)
+  })
+
+  it('never expects less than a tenth of a millisecond', () => {
+    const one = endpoint('10.0.1.1')
+    observe(one, 2, 1_000)
+    expect(expectedMs(one, 1e9)).to.equal(0.1)
+  })
+
+  it('multiplies by the requests in flight and the one to come', () => {
+    const one = endpoint('10.0.1.1')
+    observe(one, 10, 1_000)
+    one.inFlight = 4
+    expect(ewmaScore(one, 1_000, 0)).to.equal(50)
+    expect(leastScore(one, 1_000, 0)).to.equal(5)
+  })
+
+  it('warms from a tenth to all', () => {
+    const one = endpoint('10.0.1.1', {}, 1_000)
+    expect(warmth(one, 1_000, 0)).to.equal(1)
+    expect(warmth(one, 1_000, 10_000)).to.equal(0.1)
+    expect(warmth(one, 6_000, 10_000)).to.equal(0.5)
+    expect(warmth(one, 11_000, 10_000)).to.equal(1)
+    expect(leastScore(one, 6_000, 10_000)).to.equal(2)
+  })
+})
