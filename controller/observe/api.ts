@@ -1,0 +1,116 @@
+// The API server as the controller uses it: JSON requests, and the line stream of a watch.
+
+import type { Readable } from 'node:stream'
+import { type Dispatcher, request as send } from 'undici'
+import { ApiError } from '../errors.ts'
+import type { Cluster } from './access.ts'
+
+export type Query = Record<string, string | number | boolean | undefined>
+
+export interface RequestOptions {
+  query?: Query
+  body?: unknown
+  contentType?: string
+  signal?: AbortSignal
+  /** For the whole request; 30 s if absent. */
+  timeoutMs?: number
+}
+
+export interface Api {
+  /**
+   * Sends a request, gives the parsed answer.
+   * @throws ApiError with status 0 if there was no answer, else with the server's own words
+   */
+  request<T>(method: Dispatcher.HttpMethod, path: string, options?: RequestOptions): Promise<T>
+  /**
+   * Opens a watch.
+   * @returns the body once the server accepted; destroy it to end the watch
+   * @throws ApiError as `request`
+   */
+  stream(path: string, query: Query, signal: AbortSignal): Promise<Readable>
+  close(): Promise<void>
+}
+
+/** No answer of the API server that we ask for comes near this. */
+const bodyLimitBytes = 256 << 20
+/** A watch that is silent for so long, without even a bookmark, is opened again from where it was. */
+const watchSilenceMs = 150_000
+
+/** Opens the API server of a cluster. */
+export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
+  async function open(method: Dispatcher.HttpMethod, path: string, options: RequestOptions, bodyTimeout: number) {
+    const { dispatcher, headers } = await cluster.access()
+    const body = options.body === undefined ? null : JSON.stringify(options.body)
+    const contentType = body === null ? {} : { 'content-type': options.contentType ?? 'application/json' }
+    return send(`${cluster.server}${path}${queryString(options.query)}`, {
+      method,
+      dispatcher,
+      headers: { ...headers, ...contentType, accept: 'application/json', 'user-agent': userAgent },
+      body,
+      signal: options.signal ?? null,
+      headersTimeout: 30_000,
+      bodyTimeout,
+    })
+  }
+
+  async function request<T>(method: Dispatcher.HttpMethod, path: string, options: RequestOptions = {}): Promise<T> {
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? 30_000)
+    const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
+    const what = `${method} ${path}`
+    try {
+      const response = await open(method, path, { ...options, signal }, 30_000)
+      const text = await readText(response.body)
+      if (response.statusCode >= 300) throw refused(what, response.statusCode, response.headers['retry-after'], text)
+      return (text === '' ? null : JSON.parse(text)) as T
+    } catch (thrown) {
+      throw thrown instanceof ApiError ? thrown : new ApiError(`${what} failed`, { status: 0, cause: thrown })
+    }
+  }
+
+  async function stream(path: string, query: Query, signal: AbortSignal): Promise<Readable> {
+    const what = `watch ${path}`
+    try {
+      const response = await open('GET', path, { query, signal }, watchSilenceMs)
+      if (response.statusCode === 200) return response.body
+      const text = await readText(response.body)
+      throw refused(what, response.statusCode, response.headers['retry-after'], text)
+    } catch (thrown) {
+      throw thrown instanceof ApiError ? thrown : new ApiError(`${what} failed`, { status: 0, cause: thrown })
+    }
+  }
+
+  return { request, stream, close: () => cluster.close() }
+}
+
+async function readText(body: Readable): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > bodyLimitBytes) throw new Error(`the answer exceeds ${bodyLimitBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+function queryString(query: Query | undefined): string {
+  const pairs = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== '')
+  if (pairs.length === 0) return ''
+  return `?${new URLSearchParams(pairs.map(([name, value]): [string, string] => [name, String(value)]))}`
+}
+
+/** An ApiError from an answer, which is a Status object if the API server itself made it. */
+function refused(what: string, status: number, retryAfter: string | string[] | undefined, text: string): ApiError {
+  const { message, reason } = parseStatus(text)
+  return new ApiError(`${what}: ${status} ${message}`, { status, reason, retryAfter: Number(retryAfter ?? 0) || 0 })
+}
+
+function parseStatus(text: string): { message: string; reason: string } {
+  try {
+    const { message, reason } = JSON.parse(text) as { message?: unknown; reason?: unknown }
+    if (typeof message === 'string') return { message, reason: typeof reason === 'string' ? reason : '' }
+  } catch {
+    // Proxies in between answer with HTML; the text itself is the best there is.
+  }
+  return { message: text.slice(0, 200).trim(), reason: '' }
+}

@@ -1,0 +1,81 @@
+// The objects of one kind, as last seen. Readers get immutable views; a view is copied only when something changed since
+// the last one was taken.
+
+import { type KubeObject, keyOf } from './objects.ts'
+
+export interface Store<T extends KubeObject> {
+  /** An object was added or changed. @returns whether this is news */
+  set(object: T): boolean
+  /** An object is gone. @returns whether this is news */
+  remove(object: T): boolean
+  /** All there is, after a list: what is not in it is gone. @returns whether anything changed */
+  replace(objects: readonly T[]): boolean
+  view(): ReadonlyMap<string, T>
+  readonly size: number
+}
+
+/**
+ * @param isSame whether a newer version of an object says nothing new; by default any new resourceVersion is news
+ */
+export function openStore<T extends KubeObject>(isSame: (held: T, next: T) => boolean = hasSameVersion): Store<T> {
+  let objects = new Map<string, T>()
+  let shared = false
+
+  /** The map to write to: a copy if a view of the current one is out. */
+  function writable(): Map<string, T> {
+    if (shared) {
+      objects = new Map(objects)
+      shared = false
+    }
+    return objects
+  }
+
+  function set(object: T): boolean {
+    const key = keyOf(object)
+    const held = objects.get(key)
+    if (held !== undefined && held.metadata.uid === object.metadata.uid && isSame(held, object)) return false
+    writable().set(key, object)
+    return true
+  }
+
+  function remove(object: T): boolean {
+    const key = keyOf(object)
+    return objects.has(key) && writable().delete(key)
+  }
+
+  function replace(next: readonly T[]): boolean {
+    const keys = new Set(next.map(keyOf))
+    let changed = false
+    for (const key of [...objects.keys()]) {
+      if (!keys.has(key)) changed = writable().delete(key) || changed
+    }
+    for (const object of next) changed = set(object) || changed
+    return changed
+  }
+
+  return {
+    set,
+    remove,
+    replace,
+    view() {
+      shared = true
+      return objects
+    },
+    get size() {
+      return objects.size
+    },
+  }
+}
+
+function hasSameVersion(held: KubeObject, next: KubeObject): boolean {
+  return held.metadata.resourceVersion === next.metadata.resourceVersion
+}
+
+/** For kinds that are kept reduced: equal but for the resourceVersion, which changes with every heartbeat. */
+export function hasSameContent(held: KubeObject, next: KubeObject): boolean {
+  return text(held) === text(next)
+}
+
+function text(object: KubeObject): string {
+  return JSON.stringify(object, (name, value) => (name === 'resourceVersion' ? undefined : value))
+}

@@ -1,0 +1,44 @@
+// One HTTP server of the controller: the agents' link and the admin port are two of them.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { ConfigError } from './errors.ts'
+
+export interface Server {
+  readonly port: number
+  /** Stops listening; connections that are left after the grace are cut. */
+  close(graceMs: number): Promise<void>
+}
+
+/** Answers a request, or returns false if the path is not its own. */
+export type Handler = (request: IncomingMessage, response: ServerResponse) => boolean
+
+/**
+ * Listens and hands requests to the first handler that wants them; what none wants gets 404.
+ * @throws ConfigError if the address can't be used
+ */
+export async function startServer(address: string, port: number, handlers: readonly Handler[]): Promise<Server> {
+  const server = createServer(
+    { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000, maxHeaderSize: 16 << 10 },
+    (request, response) => {
+      if (handlers.some((handle) => handle(request, response))) return
+      response.writeHead(404, { 'content-type': 'text/plain' }).end('not found\n')
+    },
+  )
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (thrown: NodeJS.ErrnoException) => {
+      reject(new ConfigError(`can't listen on ${address}:${port}: ${thrown.code ?? thrown.message}`))
+    })
+    server.listen(port, address, resolve)
+  })
+
+  async function close(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+    server.closeIdleConnections()
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+    await closed
+    clearTimeout(timer)
+  }
+
+  return { port: (server.address() as AddressInfo).port, close }
+}

@@ -1,0 +1,161 @@
+// One agent's stream of snapshots. At most one transaction is under way; when it has left, the next one leads from there
+// to whatever is newest by then. So a slow agent skips states, and no queue grows.
+
+import type { ServerResponse } from 'node:http'
+import type { Logger } from 'pino'
+import type { Clock } from '../clock.ts'
+import type { Begin, Commit, Hello } from '../contract/messages.ts'
+import { batchBetween, emptyFrame, type Frame, joinVersions } from './frame.ts'
+import { gzipMember } from './member.ts'
+
+/** Who is at the other end, as authenticated. */
+export interface Agent {
+  node: string
+  /** Name of its pod. */
+  pod: string
+  podUid: string
+}
+
+/** What an agent is to have. */
+export interface Target {
+  common: Frame
+  node: Frame
+}
+
+export interface SessionOptions {
+  agent: Agent
+  contract: number
+  /** Name of this replica. */
+  controller: string
+  response: ServerResponse
+  isGzip: boolean
+  clock: Clock
+  log: Logger
+  /** The newest state. */
+  target(): Target
+}
+
+export interface Session {
+  readonly agent: Agent
+  readonly contract: number
+  /** Milliseconds since the epoch. */
+  readonly since: number
+  /** Version of the last transaction sent; empty before the first. */
+  readonly version: string
+  readonly transactions: number
+  readonly bytes: number
+  /** The newest state has changed. */
+  wake(): void
+  /** Ends the stream after the transaction under way. */
+  end(): void
+  /** Resolves when the stream has ended, by whoever. */
+  readonly ended: Promise<void>
+}
+
+const pingMs = 10_000
+/** An agent that takes nothing for so long is gone, or would better start anew. */
+const stallMs = 30_000
+const ping = Buffer.from('{"type":"ping"}\n')
+
+/** Starts a session on a response whose head was not sent yet. */
+export function startSession(options: SessionOptions): Session {
+  const { agent, contract, response, isGzip, clock, log } = options
+  const closing = new AbortController()
+  const since = clock.wall()
+  let sent: Target | null = null
+  let version = ''
+  let transactions = 0
+  let bytes = 0
+  let isEnding = false
+  let waking = new AbortController()
+
+  response.on('close', () => closing.abort())
+  response.on('error', () => closing.abort())
+  response.writeHead(200, {
+    'content-type': 'application/x-ndjson',
+    'cache-control': 'no-store',
+    ...(isGzip ? { 'content-encoding': 'gzip' } : {}),
+  })
+
+  /** Writes bytes of complete lines, already in the form for the wire, and waits until the socket takes more. */
+  async function write(wire: Buffer): Promise<void> {
+    if (wire.length === 0 || closing.signal.aborted) return
+    bytes += wire.length
+    if (response.write(wire)) return
+    const drained = new AbortController()
+    const onDrain = () => drained.abort()
+    response.once('drain', onDrain)
+    await clock.sleep(stallMs, AbortSignal.any([drained.signal, closing.signal]))
+    response.off('drain', onDrain)
+    if (drained.signal.aborted || closing.signal.aborted) return
+    log.warn({ stallMs }, 'agent takes nothing, closing its session')
+    response.destroy()
+    closing.abort()
+  }
+
+  function pack(lines: Buffer): Buffer {
+    return isGzip ? gzipMember(lines) : lines
+  }
+
+  async function send(target: Target): Promise<void> {
+    const full = sent === null
+    const common = batchBetween(sent?.common ?? emptyFrame, target.common)
+    const node = batchBetween(sent?.node ?? emptyFrame, target.node)
+    const next = joinVersions(target.common, target.node)
+    const begin: Begin = { type: 'begin', version: next, full }
+    const commit: Commit = { type: 'commit', version: next, count: common.count + node.count }
+    const first = Buffer.concat([encode(begin), node.plain])
+    await write(Buffer.concat([pack(first), isGzip ? await common.gzip : common.plain, pack(encode(commit))]))
+    sent = target
+    version = next
+    transactions++
+  }
+
+  async function run(): Promise<void> {
+    const hello: Hello = { type: 'hello', contract, controller: options.controller }
+    await write(pack(encode(hello)))
+    while (!closing.signal.aborted && !isEnding) {
+      waking = new AbortController()
+      const target = options.target()
+      if (sent === null || target.common !== sent.common || target.node !== sent.node) {
+        await send(target)
+        continue
+      }
+      await clock.sleep(pingMs, AbortSignal.any([waking.signal, closing.signal]))
+      if (!waking.signal.aborted) await write(pack(ping))
+    }
+    if (!closing.signal.aborted) response.end()
+  }
+
+  const ended = run()
+    .catch((thrown) => {
+      log.error({ error: thrown }, 'session failed')
+      response.destroy()
+    })
+    .then(() => {})
+
+  return {
+    agent,
+    contract,
+    since,
+    ended,
+    get version() {
+      return version
+    },
+    get transactions() {
+      return transactions
+    },
+    get bytes() {
+      return bytes
+    },
+    wake: () => waking.abort(),
+    end() {
+      isEnding = true
+      waking.abort()
+    },
+  }
+}
+
+function encode(message: Hello | Begin | Commit): Buffer {
+  return Buffer.from(`${JSON.stringify(message)}\n`)
+}

@@ -1,0 +1,136 @@
+// What has to be written so that our Services in the cluster are as they should be. Pure; what isn't ours is never part
+// of a plan.
+
+import { type KubeObject, keyOf, type Service } from '../observe/objects.ts'
+import { labels, manager } from '../resolve/names.ts'
+import type { DesiredService } from '../translate/desired.ts'
+
+export type Step =
+  | { verb: 'create'; key: string; desired: DesiredService }
+  /** `body`: the whole object, with the resourceVersion that it was compared at. */
+  | { verb: 'replace'; key: string; desired: DesiredService; body: Service }
+  | { verb: 'delete'; key: string; actual: Service }
+
+/** Steps in the order in which they are to be taken; those of one group may be taken together. */
+export interface Plan {
+  /** Aliases of Services that left the mesh: first, so that no new client comes. */
+  withdraw: Step[]
+  /** The mesh Service and shadow Services. */
+  addresses: Step[]
+  /** Aliases, without those whose address is among `addresses`: they wait until it can be read back. */
+  aliases: Step[]
+  /** Shadow Services that nothing points to any more. */
+  cleanup: Step[]
+}
+
+const ourPrefix = 'weft.dev/'
+
+/**
+ * Compares the desired Services with the observed ones.
+ * @param mesh namespace and name of the mesh Service
+ */
+export function planServices(
+  desired: readonly DesiredService[],
+  actual: ReadonlyMap<string, Service>,
+  mesh: { namespace: string; meshService: string },
+): Plan {
+  const plan: Plan = { withdraw: [], addresses: [], aliases: [], cleanup: [] }
+  const wanted = new Map(desired.map((each) => [keyOf(each), each]))
+
+  for (const [key, service] of actual) {
+    const isReplaced = wanted.has(key) && wanted.get(key)!.spec.type === service.spec.type
+    if (isReplaced || !isOurs(service, mesh) || service.metadata.deletionTimestamp !== undefined) continue
+    const group = service.spec.type === 'ExternalName' ? plan.withdraw : plan.cleanup
+    group.push({ verb: 'delete', key, actual: service })
+  }
+
+  const aliases = [...wanted].filter(([, each]) => each.spec.type === 'ExternalName')
+  const addresses = [...wanted].filter(([, each]) => each.spec.type !== 'ExternalName')
+  plan.addresses = addresses.flatMap(([key, each]) => stepFor(key, each, actual.get(key), mesh))
+
+  const unsettled = new Set(plan.addresses.map(({ key }) => key.split('/').reverse().join('.')))
+  const settled = aliases.filter(([, { spec }]) => {
+    const target = spec.type === 'ExternalName' ? spec.externalName.split('.').slice(0, 2).join('.') : ''
+    return !unsettled.has(target)
+  })
+  plan.aliases = settled.flatMap(([key, each]) => stepFor(key, each, actual.get(key), mesh))
+  return plan
+}
+
+/** Whether the controller wrote a Service and may change or delete it. */
+export function isOurs(service: Service, mesh: { namespace: string; meshService: string }): boolean {
+  const { labels: own = {}, namespace, name } = service.metadata
+  if (own[labels.managedBy] !== manager) return false
+  // That label alone does not make it ours: what manifests install may carry it too.
+  return own[labels.service] !== undefined || (namespace === mesh.namespace && name === mesh.meshService)
+}
+
+function stepFor(
+  key: string,
+  desired: DesiredService,
+  actual: Service | undefined,
+  mesh: { namespace: string; meshService: string },
+): Step[] {
+  if (actual === undefined) return [{ verb: 'create', key, desired }]
+  // Taken by somebody else (resolve says so in a problem), on its way out, or to be deleted because its type is wrong.
+  if (!isOurs(actual, mesh) || actual.metadata.deletionTimestamp !== undefined) return []
+  if (actual.spec.type !== desired.spec.type) return []
+  const body = merge(desired, actual)
+  return isEqual(body, actual) ? [] : [{ verb: 'replace', key, desired, body }]
+}
+
+/** The observed Service with our fields as they should be; fields that are not ours stay. */
+function merge(desired: DesiredService, actual: Service): Service {
+  const { ownerReferences } = desired.metadata
+  const metadata = {
+    ...actual.metadata,
+    labels: mergeNames(actual.metadata.labels, desired.metadata.labels),
+    annotations: mergeNames(actual.metadata.annotations, desired.metadata.annotations),
+  }
+  if (ownerReferences !== undefined) metadata.ownerReferences = ownerReferences
+  const spec: Service['spec'] = { ...actual.spec, ...desired.spec }
+  if (desired.spec.type === 'ClusterIP' && isSamePorts(desired.spec.ports, actual.spec.ports)) {
+    spec.ports = actual.spec.ports!
+  }
+  return { ...actual, metadata, spec }
+}
+
+function mergeNames(actual: Record<string, string> = {}, desired: Record<string, string>): Record<string, string> {
+  const foreign = Object.entries(actual).filter(([name]) => !name.startsWith(ourPrefix))
+  return { ...Object.fromEntries(foreign), ...desired }
+}
+
+function isSamePorts(
+  desired: { name: string; protocol: string; port: number; targetPort: number }[],
+  actual: Service['spec']['ports'] = [],
+): boolean {
+  return (
+    desired.length === actual.length &&
+    desired.every((port, index) => {
+      const other = actual[index]!
+      return (
+        port.name === other.name &&
+        port.port === other.port &&
+        port.targetPort === other.targetPort &&
+        port.protocol === (other.protocol ?? 'TCP')
+      )
+    })
+  )
+}
+
+function isEqual(left: KubeObject, right: KubeObject): boolean {
+  return canonical(left) === canonical(right)
+}
+
+/** JSON with sorted names; empty maps and lists count as absent. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_name, inner: unknown) => {
+    if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner
+    const entries = Object.entries(inner).filter(([, each]) => !isEmpty(each))
+    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
+}

@@ -1,0 +1,195 @@
+// The last stage of the controller: the leader brings the cluster in line with a pass. Only the newest pass counts; what
+// fails is tried again, and one object that can't be written holds up no other.
+
+import type { Logger } from 'pino'
+import { backoff, type Clock } from '../clock.ts'
+import { ApiError, hasStatus, messageOf } from '../errors.ts'
+import type { Api } from '../observe/api.ts'
+import type { Served } from '../observe/discovery.ts'
+import type { Pass } from '../pipeline.ts'
+import type { Settings } from '../resolve/settings.ts'
+import { type Notice, openEvents } from './events.ts'
+import { planServices, type Step } from './plan.ts'
+import { statusOf } from './status.ts'
+
+export interface UpdaterOptions {
+  api: Api
+  clock: Clock
+  log: Logger
+  settings: Settings
+  controller: string
+  /** How TrafficSplits are served; undefined: not at all. */
+  splits(): Served | undefined
+}
+
+export interface Updater {
+  /** Hands over the newest pass; nothing is written unless `lead(true)` was said. */
+  update(pass: Pass): void
+  /** Leadership began or ended. */
+  lead(isLeader: boolean): void
+  /** Writes that were accepted, by verb and kind, for metrics. */
+  readonly writes: ReadonlyMap<string, number>
+  readonly failures: number
+  /** Resolves when nothing is under way. */
+  stop(): Promise<void>
+}
+
+const parallel = 8
+
+/** Opens the updater, which does not lead. */
+export function openUpdater(options: UpdaterOptions): Updater {
+  const { api, clock, log, settings } = options
+  const events = openEvents(options)
+  const writes = new Map<string, number>()
+  const stopping = new AbortController()
+  const wait = backoff(clock, 1000, 60_000)
+  let failures = 0
+  let isLeader = false
+  let newest: Pass | null = null
+  /** The pass that the cluster is in line with. */
+  let settled: Pass | null = null
+  let waking = new AbortController()
+  /** Problems met while writing, by the object that is to show them. */
+  let refused: Notice[] = []
+
+  const mayWrite = () => isLeader && !stopping.signal.aborted
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      waking = new AbortController()
+      const woken = AbortSignal.any([waking.signal, stopping.signal])
+      const pass = newest
+      if (pass === null || pass === settled || !isLeader) {
+        await aborted(woken)
+        continue
+      }
+      const before = failures
+      refused = []
+      await bring(pass).catch((thrown) => {
+        failures++
+        log.error({ error: thrown }, 'updating the cluster failed')
+      })
+      if (failures === before) {
+        settled = pass
+        wait.reset()
+      } else {
+        // A newer pass comes at once; without one the same pass is tried again.
+        await clock.sleep(wait.next(), woken)
+      }
+    }
+  }
+
+  async function bring(pass: Pass): Promise<void> {
+    const plan = planServices(pass.translation.services, pass.world.services, settings)
+    for (const group of [plan.withdraw, plan.addresses, plan.aliases, plan.cleanup]) await takeAll(group)
+    await writeStatuses(pass)
+    await events.write([...pass.translation.problems, ...refused], mayWrite)
+  }
+
+  async function takeAll(steps: readonly Step[]): Promise<void> {
+    const queue = [...steps]
+    const worker = async () => {
+      for (let step = queue.shift(); step !== undefined && mayWrite(); step = queue.shift()) await take(step)
+    }
+    await Promise.all(Array.from({ length: Math.min(parallel, steps.length) }, worker))
+  }
+
+  async function take(step: Step): Promise<void> {
+    try {
+      await send(step)
+      counted(step.verb, 'Service')
+      log.info({ verb: step.verb, service: step.key }, 'Service written')
+    } catch (thrown) {
+      // Somebody was faster, or our view is behind: the watch brings what is true now, and with it the next pass.
+      if (hasStatus(thrown, 409) || hasStatus(thrown, 404)) {
+        log.debug({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'Service changed meanwhile')
+        return
+      }
+      failures++
+      log.warn({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'writing a Service failed')
+      if (thrown instanceof ApiError && thrown.status !== 0) refused.push(...noticeOf(step, thrown))
+    }
+  }
+
+  async function send(step: Step): Promise<void> {
+    const [namespace = '', name = ''] = step.key.split('/')
+    const collection = `/api/v1/namespaces/${namespace}/services`
+    if (step.verb === 'create') {
+      await api.request('POST', collection, { body: step.desired })
+    } else if (step.verb === 'replace') {
+      await api.request('PUT', `${collection}/${name}`, { body: step.body })
+    } else {
+      const { uid, resourceVersion } = step.actual.metadata
+      const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } }
+      await api.request('DELETE', `${collection}/${name}`, { body })
+    }
+  }
+
+  async function writeStatuses(pass: Pass): Promise<void> {
+    const served = options.splits()
+    if (served === undefined || !served.hasStatus) return
+    for (const node of pass.topology.splits) {
+      const object = pass.world.splits.get(node.key)
+      if (object === undefined || !mayWrite()) continue
+      const status = statusOf(node, object, clock.wall())
+      if (status === null) continue
+      const [namespace, name] = node.key.split('/')
+      const path = `/apis/split.smi-spec.io/${served.version}/namespaces/${namespace}/trafficsplits/${name}/status`
+      try {
+        await api.request('PATCH', path, { body: { status }, contentType: 'application/merge-patch+json' })
+        counted('patch', 'TrafficSplit')
+      } catch (thrown) {
+        if (hasStatus(thrown, 404) || hasStatus(thrown, 409)) continue
+        failures++
+        log.warn({ split: node.key, error: messageOf(thrown) }, 'writing a status failed')
+      }
+    }
+  }
+
+  function counted(verb: string, kind: string): void {
+    const key = `${verb} ${kind}`
+    writes.set(key, (writes.get(key) ?? 0) + 1)
+  }
+
+  const done = run()
+
+  return {
+    update(pass) {
+      newest = pass
+      waking.abort()
+    },
+    lead(next) {
+      isLeader = next
+      settled = null
+      waking.abort()
+    },
+    get writes() {
+      return new Map([...writes, ...(events.written > 0 ? [['create Event', events.written] as const] : [])])
+    },
+    get failures() {
+      return failures
+    },
+    async stop() {
+      stopping.abort()
+      await done
+    },
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+/** The user's Service should show that its alias can't be written: a quota, a policy or missing rights refuse it. */
+function noticeOf(step: Step, error: ApiError): Notice[] {
+  if (step.verb === 'delete') return []
+  const { ownerReferences = [], namespace } = step.desired.metadata
+  return ownerReferences.map(({ apiVersion, kind, name, uid }) => ({
+    object: { apiVersion, kind, namespace, name, uid },
+    reason: 'AliasNotWritten',
+    message: `the alias ${step.key} could not be written: ${error.message}`,
+  }))
+}
