@@ -41,7 +41,13 @@ export class Exchange {
   bytesDown = 0
   isSettled = false
 
-  constructor(direction: Direction, snapshot: Snapshot, caller: Caller, request: RequestHead | null, startedAt: number) {
+  constructor(
+    direction: Direction,
+    snapshot: Snapshot,
+    caller: Caller,
+    request: RequestHead | null,
+    startedAt: number,
+  ) {
     this.direction = direction
     this.snapshot = snapshot
     this.caller = caller

@@ -18,8 +18,8 @@ export class ResponseHead {
   length = 0
   isKeepAlive = true
   hasDate = false
-  /** Seconds of Retry-After; -1 if there is none, or it is a date. */
-  retryAfter = -1
+  /** Value of Retry-After; null if there is none. */
+  retryAfter: string | null = null
   /** The protocol that a 101 switches to. */
   upgrade = ''
   readonly lines = new FieldLines()
@@ -43,7 +43,7 @@ export class ResponseHead {
     this.phrase = found[3] ?? ''
     const from = statusLine.lastIndex
     this.hasDate = false
-    this.retryAfter = -1
+    this.retryAfter = null
     this.upgrade = ''
     this.lines.start(text, from)
     fieldBlock.lastIndex = from
@@ -98,7 +98,7 @@ export class ResponseHead {
             this.hasDate = true
             break
           case 'retry-after':
-            this.retryAfter = readLength(lines.valueAt(colon, lineEnd))
+            this.retryAfter = lines.valueAt(colon, lineEnd)
             break
         }
       }

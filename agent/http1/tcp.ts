@@ -21,10 +21,11 @@ export class TcpWire implements Wire {
   isClosed = false
   private readonly socket: Socket
   private error: Error | null = null
-  private isPaused = false
+  private isPaused: boolean
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, isPaused: boolean) {
     this.socket = socket
+    this.isPaused = isPaused
     this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
     socket.on('end', () => this.handler.onEnd())
     socket.on('drain', () => this.handler.onDrain())
@@ -101,17 +102,18 @@ interface SocketInside {
 }
 
 /**
- * Makes a server whose connections arrive as wires, paused until their handler is set and `resume` called.
+ * Makes a server whose connections arrive as wires; they are paused: set the handler, then `resume`.
  * @param onWire gets each accepted connection
  */
 export function createTcpServer(onWire: (wire: TcpWire) => void): Server {
   // pauseOnConnect: no byte is read before the wire has its handler. allowHalfOpen: an answer to a request that came
   // together with FIN must still go out.
-  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: useOnread }, (accepted) => {
+  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (accepted) => {
     if (!useOnread) {
-      const wire = new TcpWire(accepted)
-      onWire(wire)
+      accepted.pause()
+      const wire = new TcpWire(accepted, true)
       listenToData(accepted, wire)
+      onWire(wire)
       return
     }
     const inside = accepted as unknown as SocketInside
@@ -130,9 +132,8 @@ export function createTcpServer(onWire: (wire: TcpWire) => void): Server {
     inside.server = null
     inside._server = null
     inside._handle = null
-    wire = new TcpWire(socket)
+    wire = new TcpWire(socket, true)
     onWire(wire)
-    socket.read(0)
   })
   return server
 }
@@ -163,7 +164,7 @@ export function connectTcp(
         }
       : {}),
   } as NetConnectOpts)
-  wire = new TcpWire(socket)
+  wire = new TcpWire(socket, false)
   if (!useOnread) listenToData(socket, wire)
   let isDone = false
   const finish = (error: Error | null) => {

@@ -1,0 +1,280 @@
+// The server's side of a connection: takes requests off a wire one after the other, pipelined ones in their order, and
+// tells a handler. It knows framing, not meaning: what a request is answered with is the handler's affair.
+
+import { MeshError, meshError } from '../errors.ts'
+import { Body, type BodySink } from './body.ts'
+import { findHeadEnd, type HeadLimits, RequestHead } from './head.ts'
+import { latin1 } from './latin1.ts'
+import type { Wire, WireHandler } from './wire.ts'
+
+export interface DownstreamHandler extends BodySink {
+  /** The first bytes of a connection, before they are read as HTTP; true takes the wire over. */
+  onOpening(chunk: Buffer, start: number, end: number): boolean
+  /** First byte of a head is there: from now on the request head's time runs. */
+  onHeadBegin(): void
+  /** A head is complete; `body` bytes follow, then `onRequestEnd`, which is not called for a request that was refused. */
+  onRequest(): void
+  onRequestEnd(): void
+  /** What came is not a request that the engine understands; nothing more is read from this connection. */
+  onRefusal(error: MeshError): void
+  /** The caller has gone before the exchange was over, or between exchanges. The last call. */
+  onGone(error: Error | null): void
+  /** All that one read brought has been told: what was put off to be written in one piece may go now. */
+  onReadEnd(): void
+  onDrain(): void
+}
+
+/** Where the reading stands. `waiting`: the request is whole, its response is not. */
+type Phase = 'head' | 'body' | 'waiting' | 'deaf'
+
+/** Unread responses beyond this stop the reading of further requests. */
+const chokeBytes = 64 * 1024
+
+export class Downstream implements WireHandler {
+  readonly wire: Wire
+  readonly head = new RequestHead()
+  readonly body = new Body()
+  /** Requests that came on this connection. */
+  requests = 0
+  private readonly limits: HeadLimits
+  private readonly handler: DownstreamHandler
+  private phase: Phase = 'head'
+  private isOpening = true
+  /** Bytes that could not be used yet: a piece of a head, pipelined requests, a body while held. */
+  private stash: Buffer | null = null
+  /** How much of a piece of a head was searched for its end. */
+  private searched = 0
+  private isHeld = false
+  private isChoked = false
+  private isWorking = false
+  private hasEnded = false
+  private isGone = false
+
+  constructor(wire: Wire, limits: HeadLimits, handler: DownstreamHandler) {
+    this.wire = wire
+    this.limits = limits
+    this.handler = handler
+    wire.handler = this
+  }
+
+  /** The caller has sent its last byte: this exchange is the last one. */
+  get isHalfClosed(): boolean {
+    return this.hasEnded
+  }
+
+  /** Neither a piece of a request nor one in progress: may be closed without loss. */
+  get isIdle(): boolean {
+    return this.phase === 'head' && this.stash === null
+  }
+
+  /** Nothing more is read as requests: it is closing, or closed. */
+  get isClosing(): boolean {
+    return this.phase === 'deaf'
+  }
+
+  /** A read is being told: `onReadEnd` will follow. */
+  get isReading(): boolean {
+    return this.isWorking
+  }
+
+  /** Stops taking bytes, but for pipelined ones up to a head's size, until `release`. */
+  hold(): void {
+    this.isHeld = true
+    if (!this.isWorking) this.wire.pause()
+  }
+
+  release(): void {
+    if (!this.isHeld) return
+    this.isHeld = false
+    if (!this.isWorking) this.goOn()
+  }
+
+  /**
+   * The response is written. Goes on with the next request, or closes.
+   * @param isLast closes after it whatever the request asked for
+   */
+  finish(isLast: boolean): void {
+    if (this.isGone) return
+    if (isLast || this.phase !== 'waiting' || !this.head.isKeepAlive || (this.hasEnded && this.stash === null)) {
+      this.close()
+      return
+    }
+    this.phase = 'head'
+    // A caller that sends requests and reads no responses must not fill our memory with them.
+    this.isChoked = this.wire.backlogBytes > chokeBytes
+    this.isHeld = this.isChoked
+    if (this.isHeld) this.hold()
+    else if (!this.isWorking) this.goOn()
+  }
+
+  /** Closes after what was written; what still comes is read and dropped, so that no reset overtakes the response. */
+  close(): void {
+    this.phase = 'deaf'
+    this.isHeld = false
+    this.stash = null
+    this.wire.resume()
+    this.wire.end()
+  }
+
+  onBytes(chunk: Buffer, start: number, end: number): void {
+    if (this.phase === 'deaf') return
+    if (this.stash === null) this.take(chunk, start, end)
+    else {
+      const before = this.stash
+      const all = Buffer.allocUnsafe(before.length + end - start)
+      before.copy(all, 0)
+      chunk.copy(all, before.length, start, end)
+      this.stash = null
+      this.take(all, 0, all.length)
+    }
+  }
+
+  onEnd(): void {
+    this.hasEnded = true
+    if (this.phase === 'waiting') return
+    if (this.phase === 'body' || this.stash !== null) {
+      // A request that was cut short can't be answered, only forgotten.
+      this.gone(new Error('the caller ended in the middle of a request'))
+      this.wire.destroy()
+    } else if (this.phase === 'head') this.wire.end()
+  }
+
+  onDrain(): void {
+    if (this.isChoked) {
+      this.isChoked = false
+      this.release()
+    } else this.handler.onDrain()
+  }
+
+  onClose(error: Error | null): void {
+    this.gone(error)
+  }
+
+  private gone(error: Error | null): void {
+    if (this.isGone) return
+    this.isGone = true
+    this.phase = 'deaf'
+    this.stash = null
+    this.handler.onGone(error)
+  }
+
+  /** Takes up what was stashed, then reads on. */
+  private goOn(): void {
+    const stash = this.stash
+    if (stash !== null) {
+      this.stash = null
+      this.take(stash, 0, stash.length)
+    }
+    if (this.isHeld || this.phase === 'deaf') return
+    if (this.hasEnded && this.phase === 'head') this.onEnd()
+    else this.wire.resume()
+  }
+
+  private take(chunk: Buffer, start: number, end: number): void {
+    this.isWorking = true
+    let at = start
+    while (at < end) {
+      const next = this.step(chunk, at, end)
+      if (next === at) {
+        this.keep(chunk, at, end)
+        break
+      }
+      at = next
+    }
+    this.isWorking = false
+    if (this.isHeld) this.wire.pause()
+    if (!this.isGone) this.handler.onReadEnd()
+  }
+
+  /** @returns how far it got; `at` if it can't go on now */
+  private step(chunk: Buffer, at: number, end: number): number {
+    switch (this.phase) {
+      case 'deaf':
+        return end
+      case 'waiting':
+        return at
+      case 'body':
+        return this.isHeld ? at : this.stepBody(chunk, at, end)
+      default:
+        return this.isHeld ? at : this.stepHead(chunk, at, end)
+    }
+  }
+
+  private keep(chunk: Buffer, at: number, end: number): void {
+    this.stash = Buffer.copyBytesFrom(chunk, at, end - at)
+    if (this.phase === 'waiting' && this.stash.length >= this.limits.headBytes) this.wire.pause()
+  }
+
+  private stepHead(chunk: Buffer, start: number, end: number): number {
+    if (this.isOpening) {
+      this.isOpening = false
+      if (this.handler.onOpening(chunk, start, end)) {
+        this.phase = 'deaf'
+        return end
+      }
+    }
+    let at = start
+    // RFC 9112 section 2.2: an empty line before the request line is ignored; one, not a stream of them.
+    if (this.searched === 0 && chunk[at] === 0x0d && chunk[at + 1] === 0x0a && at + 2 <= end) at += 2
+    const headEnd = findHeadEnd(chunk, Math.max(at, at + this.searched - 3), end)
+    if ((headEnd === -1 ? end : headEnd) - at > this.limits.headBytes) {
+      this.refuse(new MeshError('head_too_large', `more than ${this.limits.headBytes} bytes`))
+      return end
+    }
+    if (headEnd === -1) {
+      if (this.searched === 0) this.handler.onHeadBegin()
+      this.searched = end - at
+      return this.waitForMore(chunk, start, at, end)
+    }
+    this.searched = 0
+    try {
+      this.head.parse(latin1(chunk, at, headEnd), this.limits)
+    } catch (thrown) {
+      this.refuse(meshError(thrown))
+      return end
+    }
+    this.requests++
+    this.body.start(this.head.framing, this.head.length, false)
+    const isWhole = this.body.isDone
+    this.phase = isWhole ? 'waiting' : 'body'
+    const request = this.requests
+    this.handler.onRequest()
+    if (isWhole && this.requests === request && this.phase === 'waiting') this.handler.onRequestEnd()
+    return headEnd
+  }
+
+  /** A piece of a head: refused at once where it can't become one, else kept. */
+  private waitForMore(chunk: Buffer, start: number, at: number, end: number): number {
+    const first = chunk[at]!
+    // A request begins with a method: a TLS ClientHello, a NUL or a line feed never becomes one.
+    if (at < end && (first < 0x21 || first > 0x7e) && !(first === 0x0d && end - at === 1)) {
+      this.refuse(new MeshError('bad_request', 'the first byte is not that of a method'))
+      return end
+    }
+    if (at !== start) {
+      // The ignored empty line is not kept.
+      this.stash = Buffer.copyBytesFrom(chunk, at, end - at)
+      return end
+    }
+    return start
+  }
+
+  private stepBody(chunk: Buffer, at: number, end: number): number {
+    const stop = this.body.feed(chunk, at, end, this.handler)
+    if (this.phase !== 'body') return end
+    if (this.body.flaw !== '') {
+      this.refuse(new MeshError('bad_request', this.body.flaw))
+      return end
+    }
+    if (this.body.isDone) {
+      this.phase = 'waiting'
+      this.handler.onRequestEnd()
+    }
+    return stop
+  }
+
+  private refuse(error: MeshError): void {
+    this.phase = 'deaf'
+    this.handler.onRefusal(error)
+  }
+}

@@ -1,0 +1,86 @@
+// Heads as they go out: the lines as they came, what this hop alone says about itself added (RFC 9110 section 7.6).
+
+import { randomFillSync, randomUUID } from 'node:crypto'
+import type { RequestHead } from './head.ts'
+import { hex } from './latin1.ts'
+import type { ResponseHead } from './status.ts'
+
+const pool = Buffer.allocUnsafe(24 * 128)
+let used = pool.length
+
+/** A fresh W3C traceparent (Trace Context section 3.2), not sampled: sampling is for those who collect traces. */
+function newTraceparent(): string {
+  if (used === pool.length) {
+    randomFillSync(pool)
+    used = 0
+  }
+  const at = used
+  used += 24
+  return `00-${hex(pool, at, at + 16)}-${hex(pool, at + 16, at + 24)}-00`
+}
+
+/** What a hop tells the upstream about the caller. */
+export interface Forwarding {
+  /** Address of the caller, added to x-forwarded-for; empty: nothing is added. */
+  readonly address: string
+  /** Host for a request that named none. */
+  readonly defaultAuthority: string
+  /** More lines, each with its CRLF. */
+  readonly lines: string
+}
+
+/**
+ * A request head as it is forwarded.
+ * @param target what to ask for instead of the request's own target, where a rewrite changed it
+ * @returns latin1 text with the empty line
+ */
+export function requestText(head: RequestHead, forwarding: Forwarding, target = head.target): string {
+  const authority = head.authority === '' ? forwarding.defaultAuthority : head.authority
+  const forwardedFor =
+    forwarding.address === ''
+      ? keepLine('x-forwarded-for', head.forwardedFor)
+      : head.forwardedFor === ''
+        ? `x-forwarded-for: ${forwarding.address}\r\n`
+        : `x-forwarded-for: ${head.forwardedFor}, ${forwarding.address}\r\n`
+  const proto = head.hasForwardedProto ? '' : 'x-forwarded-proto: http\r\n'
+  const trace = head.traceparent === '' ? `traceparent: ${newTraceparent()}\r\n` : ''
+  const id = head.requestId === '' ? `x-request-id: ${randomUUID()}\r\n` : ''
+  const via = head.version === 1 ? 'via: 1.1 weft\r\n' : 'via: 1.0 weft\r\n'
+  return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}\r\n`
+}
+
+function keepLine(name: string, value: string): string {
+  return value === '' ? '' : `${name}: ${value}\r\n`
+}
+
+let dateSecond = 0
+let dateLine = ''
+
+/** The Date line of this second. */
+function currentDate(): string {
+  const second = Math.floor(Date.now() / 1000)
+  if (second !== dateSecond) {
+    dateSecond = second
+    dateLine = `date: ${new Date(second * 1000).toUTCString()}\r\n`
+  }
+  return dateLine
+}
+
+/**
+ * A response head as it is forwarded.
+ * @param request what it answers: decides on keep-alive lines and on how the body is framed
+ * @param isLast the connection is closed after this response
+ * @param lines more lines, each with its CRLF
+ * @returns latin1 text with the empty line
+ */
+export function responseText(head: ResponseHead, request: RequestHead, isLast: boolean, lines = ''): string {
+  const date = head.hasDate ? '' : currentDate()
+  const coding = head.framing === 'chunked' && request.version === 1 ? 'transfer-encoding: chunked\r\n' : ''
+  const connection = isLast ? 'connection: close\r\n' : request.version === 0 ? 'connection: keep-alive\r\n' : ''
+  return `HTTP/1.1 ${head.status} ${head.phrase}\r\n${head.lines.block()}${coding}${date}${lines}${connection}\r\n`
+}
+
+/** A 1xx head as it is forwarded (RFC 9110 section 15.2). */
+export function informationalText(head: ResponseHead): string {
+  return `HTTP/1.1 ${head.status} ${head.phrase}\r\n${head.lines.block()}\r\n`
+}

@@ -1,0 +1,234 @@
+// Seventh step of the outbound path: a connection to the endpoint, pooled where one is idle, else new: to a pod of this
+// node directly, to another node through the tunnel.
+
+import type { Clock } from '../clock.ts'
+import { MeshError } from '../errors.ts'
+import type { Exchange } from '../exchange.ts'
+import type { Deadlines, Timed } from '../http1/deadline.ts'
+import type { HeadLimits } from '../http1/head.ts'
+import { connectTcp } from '../http1/tcp.ts'
+import { Upstream } from '../http1/upstream.ts'
+import type { Wire } from '../http1/wire.ts'
+import type { Endpoint, EndpointPart } from '../mesh/endpoint.ts'
+
+/**
+ * Opens a wire to an endpoint on behalf of an account.
+ * @param source the caller's account, empty if it has none
+ * @param done called once, with the wire or the reason why there is none
+ * @returns gives up; `done` is not called after it
+ */
+export type Dial = (
+  endpoint: Endpoint,
+  source: string,
+  timeoutMs: number,
+  done: (error: MeshError | null, wire: Wire | null) => void,
+) => () => void
+
+export interface HopOptions {
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  readonly limits: HeadLimits
+  readonly connectMs: number
+  /** How long a connection is kept that nobody uses. */
+  readonly poolIdleMs: number
+  /** Idle connections kept for one endpoint and source. */
+  readonly poolMost: number
+  /** For endpoints on other nodes. */
+  readonly dial: Dial
+}
+
+/** Counts of the connections to endpoints, for metrics. */
+export interface HopCounts {
+  open: number
+  opened: number
+  idle: number
+  failed: number
+}
+
+export class Hop {
+  readonly counts: HopCounts = { open: 0, opened: 0, idle: 0, failed: 0 }
+  readonly options: HopOptions
+
+  constructor(options: HopOptions) {
+    this.options = options
+  }
+
+  /**
+   * Gets a connection for the exchange's endpoint.
+   * @param isFresh no pooled one, which may be closing at this moment
+   * @param done called once, at once if a pooled connection is there; not after cancelling
+   * @returns cancels; a connection that is being made then goes to the pool
+   */
+  acquire(
+    exchange: Exchange,
+    isFresh: boolean,
+    done: (error: MeshError | null, upstream: Upstream | null) => void,
+  ): () => void {
+    const endpoint = exchange.endpoint!
+    endpoint.pool ??= new Pool(endpoint, this)
+    const source = endpoint.isLocal ? '' : (exchange.caller.workload?.account ?? '')
+    const connectMs = exchange.port!.service.policy.timeouts?.connectMs ?? this.options.connectMs
+    return (endpoint.pool as Pool).acquire(source, connectMs, isFresh, done)
+  }
+
+  /** Takes a connection back after its exchange: pooled if it is of further use, else closed. */
+  release(endpoint: Endpoint, upstream: Upstream): void {
+    const pool = endpoint.pool as Pool | null
+    if (pool === null || !upstream.isReusable) upstream.close()
+    else pool.give(upstream)
+  }
+
+  /** Opens a wire, whichever way the endpoint is reached. */
+  connect(
+    endpoint: Endpoint,
+    source: string,
+    connectMs: number,
+    done: (error: MeshError | null, wire: Wire | null) => void,
+  ): () => void {
+    if (endpoint.isLocal) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
+    return this.options.dial(endpoint, source, connectMs, done)
+  }
+}
+
+/** Connects straight to the pod. */
+export function dialDirect(
+  deadlines: Deadlines,
+  endpoint: Endpoint,
+  connectMs: number,
+  done: (error: MeshError | null, wire: Wire | null) => void,
+): () => void {
+  let isOver = false
+  const finish = (error: Error | null, advice = '') => {
+    if (isOver) return
+    isOver = true
+    deadlines.remove(timed)
+    if (error === null) done(null, wire)
+    else done(new MeshError('connect_failed', `${endpoint.key}: ${error.message}${advice}`, { cause: error }), null)
+  }
+  const timed: Timed = {
+    deadlineAt: deadlines.now + connectMs,
+    onDeadline: () => {
+      finish(new Error(`no answer within ${connectMs} ms`), ', maybe a NetworkPolicy forbids the agent this port')
+      wire.destroy()
+    },
+  }
+  const wire: Wire = connectTcp({ address: endpoint.spec.address, port: endpoint.spec.port }, (error) => finish(error))
+  deadlines.add(timed)
+  return () => {
+    isOver = true
+    deadlines.remove(timed)
+    wire.destroy()
+  }
+}
+
+/** The connections to one endpoint. */
+class Pool implements EndpointPart, Timed {
+  deadlineAt = Number.POSITIVE_INFINITY
+  private readonly endpoint: Endpoint
+  private readonly hop: Hop
+  /** Idle ones by source account, the one that was used last at the end. */
+  private readonly idle = new Map<string, Upstream[]>()
+  private readonly sources = new WeakMap<Upstream, string>()
+  private isRetired = false
+
+  constructor(endpoint: Endpoint, hop: Hop) {
+    this.endpoint = endpoint
+    this.hop = hop
+    hop.options.deadlines.add(this)
+  }
+
+  acquire(
+    source: string,
+    connectMs: number,
+    isFresh: boolean,
+    done: (error: MeshError | null, upstream: Upstream | null) => void,
+  ): () => void {
+    const idle = isFresh ? undefined : this.idle.get(source)
+    if (idle !== undefined && idle.length > 0) {
+      this.hop.counts.idle--
+      done(null, idle.pop()!)
+      return nothing
+    }
+    let isCancelled = false
+    const cancel = this.hop.connect(this.endpoint, source, connectMs, (error, wire) => {
+      if (error !== null) {
+        this.hop.counts.failed++
+        done(error, null)
+        return
+      }
+      const upstream = this.adopt(wire!, source)
+      if (!isCancelled) done(null, upstream)
+    })
+    return () => {
+      isCancelled = true
+      cancel()
+    }
+  }
+
+  give(upstream: Upstream): void {
+    const { options, counts } = this.hop
+    const source = this.sources.get(upstream) ?? ''
+    let idle = this.idle.get(source)
+    if (idle === undefined) {
+      idle = []
+      this.idle.set(source, idle)
+    }
+    if (this.isRetired || idle.length >= options.poolMost) {
+      upstream.close()
+      return
+    }
+    upstream.rest()
+    upstream.idleSince = options.deadlines.now
+    idle.push(upstream)
+    counts.idle++
+    if (this.deadlineAt === Number.POSITIVE_INFINITY) this.deadlineAt = options.deadlines.now + options.poolIdleMs
+  }
+
+  /** Closes what nobody has used for long. */
+  onDeadline(): void {
+    const { deadlines, poolIdleMs } = this.hop.options
+    let oldest = Number.POSITIVE_INFINITY
+    for (const idle of this.idle.values()) {
+      let stale = 0
+      while (stale < idle.length && idle[stale]!.idleSince + poolIdleMs <= deadlines.now) stale++
+      this.close(idle.splice(0, stale))
+      if (idle.length > 0) oldest = Math.min(oldest, idle[0]!.idleSince)
+    }
+    this.deadlineAt = oldest + poolIdleMs
+  }
+
+  retire(): void {
+    this.isRetired = true
+    this.hop.options.deadlines.remove(this)
+    for (const idle of this.idle.values()) this.close(idle.splice(0))
+  }
+
+  private adopt(wire: Wire, source: string): Upstream {
+    const { counts, options } = this.hop
+    counts.open++
+    counts.opened++
+    const upstream = new Upstream(wire, options.limits, {
+      onUseless: () => this.drop(upstream, source),
+      onClosed: () => {
+        counts.open--
+      },
+    })
+    this.sources.set(upstream, source)
+    return upstream
+  }
+
+  private drop(upstream: Upstream, source: string): void {
+    const idle = this.idle.get(source)
+    const at = idle?.indexOf(upstream) ?? -1
+    if (at === -1) return
+    idle!.splice(at, 1)
+    this.hop.counts.idle--
+  }
+
+  private close(connections: Upstream[]): void {
+    this.hop.counts.idle -= connections.length
+    for (const upstream of connections) upstream.close()
+  }
+}
+
+function nothing(): void {}
