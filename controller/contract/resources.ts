@@ -73,6 +73,7 @@ export interface EndpointsResource {
 }
 
 export interface EndpointSpec {
+  /** An IP address; the host name of an ExternalName Service where a flag of the controller allows it. */
   address: string
   port: number
   /** The node that runs it; empty where it is not known (a foreign address). */
@@ -164,7 +165,16 @@ export type ResourceKind = Resource['kind']
 export interface ServicePolicy {
   timeouts?: { connectMs?: number; headMs?: number; idleMs?: number; requestMs?: number }
   retry?: { attempts?: number; on?: string[]; perTryMs?: number }
-  breaker?: { consecutive?: number; successRate?: number; minimum?: number; openMs?: number; maxOpenMs?: number }
+  breaker?: {
+    consecutive?: number
+    /** Share of successes, 0 to 1. */
+    successRate?: number
+    minimum?: number
+    openMs?: number
+    maxOpenMs?: number
+    /** A response head that takes longer than this counts as a failure, though it is relayed. */
+    slowMs?: number
+  }
   limits?: { inFlightPerCaller?: number; queuePerCaller?: number; rate?: RateLimit; ratePerCaller?: RateLimit }
   balance?: Balance
   mirror?: { service: Key; percent: number }

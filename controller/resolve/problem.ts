@@ -55,13 +55,10 @@ export type ProblemReason =
   | 'UdpNotEnforced'
   | 'WeightInvalid'
 
-/** Reasons that say only that another object is not there: nothing a single manifest can be blamed for. */
+/** Reasons that say only that another object is not there: nothing that a manifest alone can be blamed for. */
 export const referenceReasons: ReadonlySet<ProblemReason> = new Set([
   'AccountNotFound',
   'BackendNotFound',
-  'BackendPortMissing',
-  'MatchNotFound',
-  'NoBackendLeft',
   'NotEnrolled',
   'RouteNotFound',
   'RootNotFound',

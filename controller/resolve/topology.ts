@@ -46,6 +46,8 @@ export interface ServiceNode {
   isEnrolled: boolean
   /** Milliseconds since the epoch: on clashes the older wins. */
   createdAt: number
+  /** When it was last seen enrolled and then was not (milliseconds since the epoch): callers are told so for a while. */
+  withdrawnMs: number | null
   ports: PortNode[]
   policy: ServicePolicy
   /** Name of its alias Service; null: none (not enrolled, or the name is taken). */
@@ -62,8 +64,8 @@ export interface PortNode {
   protocol: Protocol
   /** Mesh port of its own on a dedicated address; null: shared, or none was left. */
   meshPort: number | null
-  /** Splits in force on it, in the order in which they are tried. */
-  splits: Key[]
+  /** Splits in force on it, in the order in which they are tried, with the backends that have this port. */
+  splits: { split: Key; backends: WeightedBackend[] }[]
   endpoints: EndpointSpec[]
 }
 
@@ -78,9 +80,15 @@ export interface SplitNode {
   groups: Key[]
   /** As in the contract's Split. */
   matches: RouteMatch[] | null
-  /** Readable backends with their weights in milli-units; only on the ports that they share with the root do they count. */
-  backends: { service: Key; weight: number }[]
+  /** All that can be read; on each port of the root only those that exist and have that port count. */
+  backends: WeightedBackend[]
   problems: Problem[]
+}
+
+export interface WeightedBackend {
+  service: Key
+  /** In milli-units. */
+  weight: number
 }
 
 export interface RouteGroupNode {

@@ -1,6 +1,12 @@
 // The Services that the controller keeps in the cluster: the mesh Service, a shadow Service for each dedicated address, an
 // alias for each enrolled Service (DESIGN.md section 4). Only the fields that we set; update/ writes them.
 
+import { keyOf } from '../observe/objects.ts'
+import { writeResting } from '../resolve/meshports.ts'
+import { labels, manager, nameOf, namespaceOf } from '../resolve/names.ts'
+import type { Settings } from '../resolve/settings.ts'
+import type { ServiceNode, Topology } from '../resolve/topology.ts'
+
 /** A Service as it should be; fields that are absent are not ours. */
 export interface DesiredService {
   apiVersion: 'v1'
@@ -20,4 +26,89 @@ export interface DesiredService {
         selector: Record<string, string>
         ports: { name: string; protocol: 'TCP'; port: number; targetPort: number }[]
       }
+}
+
+const entryName = 'entry'
+
+/** All Services that the controller keeps, sorted by namespace and name. */
+export function desiredServices(topology: Topology, settings: Settings): DesiredService[] {
+  const services = [meshService(topology, settings)]
+  for (const service of topology.services) {
+    if (!service.isEnrolled) continue
+    // Without any mesh port left its address would lead nowhere, and Kubernetes takes no Service without ports.
+    const isDead = service.shadow !== null && service.ports.every(({ meshPort }) => meshPort === null)
+    if (isDead) continue
+    if (service.shadow !== null) services.push(shadowService(service, service.shadow.name, settings))
+    if (service.alias !== null) services.push(aliasService(service, service.alias, settings))
+  }
+  return services.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
+}
+
+/** The entry, and one port for each number that enrolled Services use for HTTP. */
+function meshService({ sharedPorts, portBook }: Topology, settings: Settings): DesiredService {
+  const { namespace, meshService: name, entryPort } = settings
+  const entry = { name: entryName, protocol: 'TCP' as const, port: entryPort, targetPort: entryPort }
+  const shared = sharedPorts.map(({ meshPort, port }) => toPort(port, meshPort))
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name,
+      namespace,
+      labels: { [labels.managedBy]: manager, 'app.kubernetes.io/name': name },
+      // So that a controller that starts knows which ports must rest.
+      annotations: portBook.resting.length === 0 ? {} : { [labels.resting]: writeResting(portBook.resting) },
+    },
+    spec: localSpec([entry, ...shared], settings),
+  }
+}
+
+/** The dedicated address of one Service: the port alone says what is meant. */
+function shadowService(service: ServiceNode, name: string, settings: Settings): DesiredService {
+  const ports = service.ports.flatMap(({ number, meshPort }) => (meshPort === null ? [] : [toPort(number, meshPort)]))
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name,
+      namespace: settings.namespace,
+      labels: standingFor(service),
+      annotations: { [labels.uid]: service.ref.uid },
+    },
+    spec: localSpec(ports, settings),
+  }
+}
+
+/** The name that clients use, in the Service's own namespace; it goes with the Service. */
+function aliasService(service: ServiceNode, name: string, settings: Settings): DesiredService {
+  const target = service.shadow?.name ?? settings.meshService
+  const { apiVersion, kind, uid } = service.ref
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name,
+      namespace: namespaceOf(service.key),
+      labels: standingFor(service),
+      annotations: {},
+      ownerReferences: [{ apiVersion, kind, name: nameOf(service.key), uid }],
+    },
+    spec: { type: 'ExternalName', externalName: `${target}.${settings.namespace}.svc.${settings.clusterDomain}` },
+  }
+}
+
+function standingFor({ key }: ServiceNode): Record<string, string> {
+  return { [labels.managedBy]: manager, [labels.service]: nameOf(key), [labels.namespace]: namespaceOf(key) }
+}
+
+function toPort(port: number, meshPort: number) {
+  return { name: `p-${port}`, protocol: 'TCP' as const, port, targetPort: meshPort }
+}
+
+/** Each node's clients reach their own node's agent, with their own address. */
+function localSpec(
+  ports: { name: string; protocol: 'TCP'; port: number; targetPort: number }[],
+  settings: Settings,
+): DesiredService['spec'] {
+  return { type: 'ClusterIP', internalTrafficPolicy: 'Local', selector: settings.agentSelector, ports }
 }

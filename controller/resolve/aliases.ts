@@ -1,0 +1,68 @@
+// Names and addresses in the cluster: which alias an enrolled Service gets, and which shadow Service if it has a dedicated
+// address. A name that is taken is left alone, and of two that want one the older has it.
+
+import type { World } from '../observe/world.ts'
+import { isOurs } from './enrol.ts'
+import { aliasName, labels, nameOf, namespaceOf, shadowName, toKey } from './names.ts'
+import { type Problems, quote } from './problem.ts'
+import type { Settings } from './settings.ts'
+import type { ServiceNode } from './topology.ts'
+
+/** @returns the alias of an enrolled Service, or null with the problem reported */
+export function chooseAlias(node: ServiceNode, world: World, settings: Settings, problems: Problems): string | null {
+  const name = aliasName(node.key, settings.aliasSuffix)
+  const namespace = namespaceOf(node.key)
+  const mesh = `${nameOf(node.key)}.${namespace}.${settings.meshDomain}`
+  if (name === null) {
+    problems.warn(
+      'AliasNameTooLong',
+      'metadata.name',
+      `with ${quote(settings.aliasSuffix)} it would exceed 63 characters, so there is no alias; clients can use ${mesh}`,
+    )
+    return null
+  }
+  const other = world.services.get(toKey(namespace, name))
+  if (!other) return name
+  if (isOurs(other, settings) && other.metadata.labels?.[labels.service] === nameOf(node.key)) return name
+  problems.warn(
+    'AliasNameTaken',
+    'metadata.name',
+    `another Service is named ${quote(name)} and is left alone, so there is no alias; rename one of them, or let clients use ${mesh}`,
+  )
+  return null
+}
+
+/**
+ * Chooses the shadow Services of all nodes that need a dedicated address.
+ * @param wanting those nodes, with their problems
+ */
+export function chooseShadows(
+  wanting: { node: ServiceNode; problems: Problems }[],
+  world: World,
+  settings: Settings,
+): void {
+  const owners = new Map<string, string>()
+  const oldestFirst = wanting.toSorted(
+    (a, b) => a.node.createdAt - b.node.createdAt || (a.node.key < b.node.key ? -1 : 1),
+  )
+  for (const { node, problems } of oldestFirst) {
+    const name = shadowName(node.key)
+    const other = world.services.get(toKey(settings.namespace, name))
+    const isForeign = other !== undefined && !standsFor(other.metadata.labels ?? {}, node.key)
+    if (isForeign || owners.has(name)) {
+      problems.error(
+        'ShadowNameTaken',
+        'metadata.name',
+        `Service ${settings.namespace}/${name} exists and stands for something else, so there is no dedicated address; delete it or rename this Service`,
+      )
+      continue
+    }
+    owners.set(name, node.key)
+    const address = other?.spec.clusterIP
+    node.shadow = { name, address: address === undefined || address === 'None' ? '' : address }
+  }
+}
+
+function standsFor(of: Record<string, string>, key: string): boolean {
+  return toKey(of[labels.namespace] ?? '', of[labels.service] ?? '') === key
+}

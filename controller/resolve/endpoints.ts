@@ -1,0 +1,132 @@
+// Endpoints: the ready addresses of each port of a Service, out of its EndpointSlices, each judged by the guard. The pod is
+// looked up by address; what a slice says about nodes and pods is not believed.
+
+import type { EndpointSpec, Key } from '../contract/resources.ts'
+import type { EndpointSlice, Service, ServicePort } from '../observe/objects.ts'
+import type { World } from '../observe/world.ts'
+import { type Guard, isHostAllowed } from './guard.ts'
+import { labels, toKey } from './names.ts'
+import type { Pods } from './pods.ts'
+import { type Problems, quote } from './problem.ts'
+import type { Settings } from './settings.ts'
+
+/** Slices by the Service that they belong to. */
+export function groupSlices(world: World): Map<Key, EndpointSlice[]> {
+  const groups = new Map<Key, EndpointSlice[]>()
+  for (const slice of world.slices.values()) {
+    const service = slice.metadata.labels?.[labels.sliceOf]
+    if (service === undefined) continue
+    const key = toKey(slice.metadata.namespace ?? '', service)
+    const group = groups.get(key)
+    if (group) group.push(slice)
+    else groups.set(key, [slice])
+  }
+  return groups
+}
+
+export interface EndpointSource {
+  guard: Guard
+  pods: Pods
+  settings: Settings
+}
+
+/**
+ * Finds the ready endpoints of one port.
+ * @param slices of this Service
+ * @param problems of the Service: refused addresses are reported there
+ */
+export function endpointsOf(
+  service: Service,
+  port: ServicePort,
+  slices: EndpointSlice[],
+  source: EndpointSource,
+  problems: Problems,
+): EndpointSpec[] {
+  if (service.spec.type === 'ExternalName') return externalEndpoint(service, port, source.settings, problems)
+  const found = new Map<string, EndpointSpec>()
+  for (const slice of ofOneFamily(service, slices)) {
+    const target = slice.ports?.find(
+      ({ name, protocol }) => (name ?? '') === (port.name ?? '') && (protocol ?? 'TCP') === 'TCP',
+    )
+    if (!target?.port) continue
+    collect(slice, target.port, source, found, problems)
+  }
+  return [...found.values()].sort(byAddress)
+}
+
+/** Clients get addresses of one family, else a pod with two addresses would count twice. */
+function ofOneFamily(service: Service, slices: EndpointSlice[]): EndpointSlice[] {
+  const addresses = slices.filter(({ addressType }) => addressType !== 'FQDN')
+  const wanted =
+    service.spec.ipFamilies?.[0] ?? (addresses.some(({ addressType }) => addressType === 'IPv4') ? 'IPv4' : 'IPv6')
+  const chosen = addresses.filter(({ addressType }) => addressType === wanted)
+  return chosen.length > 0 ? chosen : addresses
+}
+
+function collect(
+  slice: EndpointSlice,
+  port: number,
+  source: EndpointSource,
+  found: Map<string, EndpointSpec>,
+  problems: Problems,
+): void {
+  for (const [index, endpoint] of (slice.endpoints ?? []).entries()) {
+    const [text] = endpoint.addresses
+    if (text === undefined || endpoint.conditions?.ready === false) continue
+    const judgement = source.guard(text)
+    if ('refusal' in judgement) {
+      if (isAhead(slice, endpoint.targetRef, source.pods)) continue
+      problems.warn(
+        'EndpointRefused',
+        `EndpointSlice ${slice.metadata.name} endpoints[${index}].addresses[0]`,
+        `${quote(text)} ${judgement.refusal}; it gets no traffic`,
+      )
+      continue
+    }
+    const { address, seat } = judgement
+    // A slice may lag behind the end of its pod.
+    if (seat !== null && !seat.isLive) continue
+    found.set(`${address}:${port}`, {
+      address,
+      port,
+      node: seat?.node ?? '',
+      pod: seat?.key ?? '',
+      podUid: seat?.uid ?? '',
+      account: seat?.account ?? '',
+      workload: seat?.workload ?? '',
+    })
+  }
+}
+
+/** Whether a slice names a pod that our view of the pods has not shown yet, or shows without an address. */
+function isAhead(
+  slice: EndpointSlice,
+  target: { kind?: string; namespace?: string; name?: string } | undefined,
+  pods: Pods,
+): boolean {
+  if (target?.kind !== 'Pod' || target.name === undefined) return false
+  return !pods.isAddressed(toKey(target.namespace ?? slice.metadata.namespace ?? '', target.name))
+}
+
+function externalEndpoint(
+  { spec }: Service,
+  port: ServicePort,
+  settings: Settings,
+  problems: Problems,
+): EndpointSpec[] {
+  const host = (spec.externalName ?? '').toLowerCase().replace(/\.$/, '')
+  if (isHostAllowed(host, settings)) {
+    return [{ address: host, port: port.port, node: '', pod: '', podUid: '', account: '', workload: '' }]
+  }
+  problems.warn(
+    'HostRefused',
+    'spec.externalName',
+    `${quote(host)} is outside of the mesh; if it may be reached, the controller needs --foreign-hosts`,
+  )
+  return []
+}
+
+function byAddress(a: EndpointSpec, b: EndpointSpec): number {
+  if (a.address !== b.address) return a.address < b.address ? -1 : 1
+  return a.port - b.port
+}

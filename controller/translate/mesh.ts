@@ -1,0 +1,66 @@
+// Resources about the mesh itself: its facts, its ports, its agents, and the pods of one node.
+
+import type { MeshResource, PeerResource, PortResource, WorkloadResource } from '../contract/resources.ts'
+import type { Settings } from '../resolve/settings.ts'
+import type { MachineNode, ServiceNode, Topology } from '../resolve/topology.ts'
+
+export function meshResource(topology: Topology, settings: Settings): MeshResource {
+  const { trustDomain, clusterDomain, meshDomain, aliasSuffix, defaultAccess } = settings
+  const { address } = topology.mesh
+  return { kind: 'mesh', name: 'mesh', trustDomain, clusterDomain, meshDomain, aliasSuffix, address, defaultAccess }
+}
+
+/** Agents that can be tunnelled to. */
+export function peerResources({ nodes }: Topology, { hbonePort }: Settings): PeerResource[] {
+  return nodes
+    .filter(({ agent }) => agent !== '')
+    .map(({ name, agent }) => ({ kind: 'peer', name, address: agent, port: hbonePort }))
+}
+
+/** Pods of one node. */
+export function workloadResources({ pods }: MachineNode): WorkloadResource[] {
+  return pods.map(({ uid, key, address, account, workload, isLive, startedAt }) => ({
+    kind: 'workload',
+    name: uid,
+    pod: key,
+    address,
+    account,
+    workload,
+    live: isLive,
+    startedAt,
+  }))
+}
+
+/** What each mesh port stands for. Ports of Services that just left the mesh stay open, to say so. */
+export function portResources(topology: Topology): PortResource[] {
+  const resources = topology.sharedPorts.map(({ meshPort, port }) => toPort(meshPort, port, null))
+  for (const service of topology.services) {
+    for (const { number, meshPort } of service.ports) {
+      if (meshPort !== null) resources.push(toPort(meshPort, number, service))
+    }
+  }
+  return [...resources, ...restingPorts(topology)]
+}
+
+function restingPorts({ services, portBook }: Topology): PortResource[] {
+  const withdrawn = services.filter(({ withdrawnMs }) => withdrawnMs !== null)
+  if (withdrawn.length === 0) return []
+  return portBook.resting.flatMap(({ meshPort, owner }) => {
+    const number = Number(owner.slice(owner.lastIndexOf(':') + 1))
+    if (owner.startsWith('shared:')) {
+      const isUsed = withdrawn.some(({ ports }) => ports.some((port) => port.number === number))
+      return isUsed ? [toPort(meshPort, number, null)] : []
+    }
+    const service = withdrawn.find(({ key }) => owner === `${key}:${number}`)
+    return service ? [toPort(meshPort, number, service)] : []
+  })
+}
+
+function toPort(meshPort: number, port: number, service: ServiceNode | null): PortResource {
+  return {
+    kind: 'port',
+    name: String(meshPort),
+    port,
+    service: service === null ? null : { name: service.key, uid: service.ref.uid },
+  }
+}
