@@ -234,7 +234,6 @@ function readFlags(args: readonly string[]): Record<string, string | undefined> 
     if (!(error instanceof CommanderError)) throw error
     throw new UsageError(printed, error.exitCode === 0 ? 0 : 64)
   }
-  if (command.args.length > 0) throw new OptionError(`unexpected argument '${command.args[0]}'`)
   const parsed: Record<string, unknown> = command.opts()
   return Object.fromEntries(
     command.options.map((option) => {

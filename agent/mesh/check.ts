@@ -41,6 +41,15 @@ export const addressOrNone = guard(
   'an IPv4 address or nothing',
   (value) => value === '' || (typeof value === 'string' && isIPv4(value)),
 )
+/** An IPv4 address, or a host name (RFC 1123) whose last label is no number. */
+export const host = guard(
+  'an IPv4 address or a host name',
+  (value) =>
+    typeof value === 'string' &&
+    (isIPv4(value) ||
+      (value.length <= 253 &&
+        /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(value))),
+)
 export const headerName = guard(
   'a lower-case header name',
   (value) => typeof value === 'string' && /^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(value),

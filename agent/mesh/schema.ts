@@ -40,6 +40,7 @@ import {
   CheckError,
   count,
   headerName,
+  host,
   key,
   keyOrNone,
   list,
@@ -95,6 +96,7 @@ const policy = object<ServicePolicy>({
       minimum: maybe(whole(1)),
       openMs: maybe(ms),
       maxOpenMs: maybe(ms),
+      slowMs: maybe(ms),
     }),
   ),
   limits: maybe(
@@ -141,7 +143,7 @@ const servicePort = object<ServicePort>({
 })
 
 const endpoint = object<EndpointSpec>({
-  address,
+  address: host,
   port,
   node: text,
   pod: keyOrNone,

@@ -1,0 +1,355 @@
+// Control thread: the line to the controller. Streams the snapshot and its changes, hands each transaction on as a whole,
+// reports what became of it, and comes back when the line breaks.
+
+import { readFile } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import { type Dispatcher, Pool } from 'undici'
+import type { Message, Report } from '../../controller/contract/messages.ts'
+import { contract } from '../../controller/contract/version.ts'
+import type { Clock, Timer } from '../clock.ts'
+import { errorFields, type Log } from '../observe/log.ts'
+import { CheckError } from './check.ts'
+import { readMessage } from './schema.ts'
+import { Reader, type Wanted } from './store.ts'
+
+export interface LinkOptions {
+  /** Origin of the controller. */
+  readonly controller: string
+  readonly node: string
+  readonly pod: string
+  /** Empty: no token is shown. */
+  readonly tokenFile: string
+  readonly clock: Clock
+  readonly random: () => number
+  readonly log: Log
+  /** Puts a snapshot in force. @returns why not, or null */
+  readonly offer: (wanted: Wanted) => Promise<string | null>
+  /** Version in force. */
+  readonly version: () => string
+  /** Called when the outcome of the first attempt is known: a transaction has come, or the line has failed. */
+  readonly onFirst: () => void
+}
+
+/** The controller pings after 10 s of silence: three missed ones. */
+const silenceMs = 30_000
+const backoffMs = 10
+const backoffMaxMs = 15_000
+/** More than a resource of the largest cluster; a line without end must not fill the memory. */
+const lineLimit = 64 * 1024 * 1024
+
+export interface LinkStatus {
+  readonly isConnected: boolean
+  /** The replica at the other end; '' before its hello. */
+  readonly controller: string
+  /** Clock's ms of the last byte heard; 0: none yet. */
+  readonly heardAt: number
+  readonly connects: number
+  readonly applied: number
+  readonly refused: number
+  /** Why the last transaction was refused; null if it was not. */
+  readonly refusal: { readonly version: string; readonly message: string } | null
+}
+
+/** Jittered delay before an attempt: 10 ms, doubling to 15 s, each between its half and its whole. */
+export function reconnectDelay(failures: number, random: () => number): number {
+  return Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(failures, 20)) * (0.5 + random() / 2)
+}
+
+export class Link {
+  readonly #options: LinkOptions
+  readonly #pool: Pool
+  readonly #stopped = new AbortController()
+  #status: LinkStatus = {
+    isConnected: false,
+    controller: '',
+    heardAt: 0,
+    connects: 0,
+    applied: 0,
+    refused: 0,
+    refusal: null,
+  }
+  /** What the controller wants, which may differ from what is in force after a refusal; null: a full transaction must come. */
+  #wanted: Wanted | null = null
+  #failures = 0
+  #report: Report | null = null
+  #isReporting = false
+  #running: Promise<void> | null = null
+
+  constructor(options: LinkOptions) {
+    this.#options = options
+    // One connection for the stream, one for reports. Time-outs between bytes are the watchdog's business.
+    this.#pool = new Pool(options.controller, {
+      connections: 2,
+      allowH2: false,
+      connect: { timeout: 5000 },
+      headersTimeout: silenceMs,
+      bodyTimeout: 0,
+    })
+  }
+
+  get status(): LinkStatus {
+    return this.#status
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Ends the line; resolves when nothing of it is left. */
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    await this.#running
+    await this.#pool.destroy()
+  }
+
+  async #run(): Promise<void> {
+    const { log, random, onFirst, controller } = this.#options
+    while (!this.#stopped.signal.aborted) {
+      try {
+        await this.#session()
+        log.info({ controller }, 'the controller closed the link')
+      } catch (error) {
+        if (this.#stopped.signal.aborted) break
+        log.warn({ controller, failures: this.#failures, ...errorFields(error) }, 'the link to the controller broke')
+      }
+      this.#set({ isConnected: false })
+      onFirst()
+      await this.#pause(reconnectDelay(this.#failures++, random))
+    }
+    this.#set({ isConnected: false })
+  }
+
+  /** One connection, from its request to its end. */
+  async #session(): Promise<void> {
+    const { node, pod, controller, log } = this.#options
+    const query = new URLSearchParams({
+      node,
+      pod,
+      oldest: String(contract.oldest),
+      newest: String(contract.newest),
+    })
+    const silence = new Silence(this.#options.clock)
+    const signal = AbortSignal.any([this.#stopped.signal, silence.signal])
+    try {
+      const headers = { ...(await this.#headers()), 'accept-encoding': 'gzip', accept: 'application/x-ndjson' }
+      const path = `/v1/snapshot?${query}`
+      const response = await this.#pool.request({ method: 'GET', path, headers, signal })
+      if (response.statusCode !== 200) throw new Error(await complaint(response))
+      this.#set({ isConnected: true, connects: this.#status.connects + 1 })
+      this.#wanted = null
+      const conversation = new Conversation((wanted) => this.#take(wanted))
+      const body = decoded(response)
+      for await (const line of linesOf(body, () => this.#hear(silence))) {
+        await conversation.next(line)
+        if (conversation.controller !== this.#status.controller) {
+          this.#set({ controller: conversation.controller })
+          log.info({ controller, replica: conversation.controller }, 'linked to the controller')
+        }
+      }
+    } catch (error) {
+      // Unreadable rather than unwanted: the controller should know, though the line ends here.
+      if (error instanceof CheckError) this.#refuse('', error.message)
+      throw silence.signal.aborted ? silence.signal.reason : error
+    } finally {
+      silence.end()
+    }
+  }
+
+  #hear(silence: Silence): void {
+    silence.heard()
+    this.#set({ heardAt: this.#options.clock.now() })
+  }
+
+  /** Takes a whole transaction: `build` adds it to what the controller wanted before. */
+  async #take(build: (base: Wanted | null) => Wanted): Promise<void> {
+    const { offer, log, onFirst } = this.#options
+    const wanted = build(this.#wanted)
+    this.#wanted = wanted
+    const refusal = await offer(wanted)
+    if (refusal === null) {
+      this.#failures = 0
+      this.#set({ applied: this.#status.applied + 1, refusal: null })
+      log.debug({ version: wanted.version, resources: wanted.lines.size }, 'snapshot applied')
+      this.#send(null)
+    } else this.#refuse(wanted.version, refusal)
+    onFirst()
+  }
+
+  #refuse(version: string, message: string): void {
+    const { log } = this.#options
+    log.error({ version, inForce: this.#options.version(), error: message }, 'snapshot refused as a whole')
+    this.#set({ refused: this.#status.refused + 1, refusal: { version, message } })
+    this.#send({ version, message })
+  }
+
+  #set(change: Partial<LinkStatus>): void {
+    this.#status = { ...this.#status, ...change }
+  }
+
+  /** Reports where we stand; only the latest report matters, and it is sent until it has arrived. */
+  #send(error: Report['error']): void {
+    const { node, pod, version } = this.#options
+    this.#report = { node, pod, version: version(), error }
+    if (!this.#isReporting) void this.#deliver()
+  }
+
+  async #deliver(): Promise<void> {
+    this.#isReporting = true
+    for (let failures = 0; this.#report !== null && !this.#stopped.signal.aborted; ) {
+      const report = this.#report
+      try {
+        await this.#post(report)
+        failures = 0
+        if (this.#report === report) this.#report = null
+      } catch (error) {
+        this.#options.log.debug(errorFields(error), 'report to the controller failed')
+        await this.#pause(reconnectDelay(6 + failures++, this.#options.random))
+      }
+    }
+    this.#isReporting = false
+  }
+
+  async #post(report: Report): Promise<void> {
+    const response = await this.#pool.request({
+      method: 'POST',
+      path: '/v1/report',
+      headers: { ...(await this.#headers()), 'content-type': 'application/json' },
+      body: JSON.stringify(report),
+      // Reports are rare: a kept connection would mostly be one that the controller has closed meanwhile.
+      reset: true,
+      signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(10_000)]),
+    })
+    if (response.statusCode >= 300) throw new Error(await complaint(response))
+    await response.body.dump()
+  }
+
+  async #headers(): Promise<Record<string, string>> {
+    const { tokenFile } = this.#options
+    if (tokenFile === '') return {}
+    // Read each time: the kubelet replaces a projected token before it expires.
+    return { authorization: `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}` }
+  }
+
+  #pause(ms: number): Promise<void> {
+    const { clock } = this.#options
+    const { signal } = this.#stopped
+    return new Promise((resolve) => {
+      const done = () => {
+        clock.clearTimeout(timer)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = clock.setTimeout(done, ms)
+      signal.addEventListener('abort', done)
+      if (signal.aborted) done()
+    })
+  }
+}
+
+/** Aborts its signal when nothing was heard for too long. */
+class Silence {
+  readonly #clock: Clock
+  readonly #controller = new AbortController()
+  #timer: Timer
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#timer = this.#start()
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  heard(): void {
+    this.#clock.clearTimeout(this.#timer)
+    this.#timer = this.#start()
+  }
+
+  end(): void {
+    this.#clock.clearTimeout(this.#timer)
+  }
+
+  #start(): Timer {
+    const expire = () => this.#controller.abort(new Error(`heard nothing from the controller for ${silenceMs} ms`))
+    return this.#clock.setTimeout(expire, silenceMs)
+  }
+}
+
+type Take = (build: (base: Wanted | null) => Wanted) => Promise<void>
+
+/** The order of messages: hello, then transactions and pings. */
+class Conversation {
+  readonly #take: Take
+  /** '' before the hello. */
+  controller = ''
+  #isGreeted = false
+  #lines: { message: Message; line: string }[] = []
+  #begin: Extract<Message, { type: 'begin' }> | null = null
+
+  constructor(take: Take) {
+    this.#take = take
+  }
+
+  /** @throws CheckError if the line is not what may come next */
+  async next(line: string): Promise<void> {
+    const message = readMessage(line)
+    if (!this.#isGreeted) this.#greet(message)
+    else if (message.type === 'ping') return
+    else if (message.type === 'begin' && this.#begin === null) this.#begin = message
+    else if (this.#begin === null || message.type === 'begin' || message.type === 'hello') {
+      throw new CheckError(`${message.type} ${this.#begin === null ? 'outside' : 'within'} a transaction`)
+    } else if (message.type === 'commit') await this.#finish(this.#begin, message)
+    else this.#lines.push({ message, line })
+  }
+
+  #greet(message: Message): void {
+    if (message.type !== 'hello') throw new CheckError(`${message.type} instead of hello`)
+    if (message.contract < contract.oldest || message.contract > contract.newest) {
+      const known = `${contract.oldest} to ${contract.newest}`
+      throw new CheckError(`the controller speaks contract version ${message.contract}, this agent ${known}`)
+    }
+    this.controller = message.controller
+    this.#isGreeted = true
+  }
+
+  async #finish(begin: Extract<Message, { type: 'begin' }>, commit: Extract<Message, { type: 'commit' }>) {
+    const lines = this.#lines
+    this.#begin = null
+    this.#lines = []
+    await this.#take((base) => {
+      if (!begin.full && base === null) throw new CheckError('the first transaction is not a full one')
+      const reader = new Reader(begin.version, begin.full ? null : base)
+      for (const { message, line } of lines) reader.take(message, line)
+      return reader.finish(commit)
+    })
+  }
+}
+
+function decoded(response: Dispatcher.ResponseData): Readable {
+  if (response.headers['content-encoding'] !== 'gzip') return response.body
+  const gunzip = createGunzip()
+  // pipe() does not carry errors over.
+  response.body.on('error', (error) => gunzip.destroy(error))
+  gunzip.on('close', () => response.body.destroy())
+  return response.body.pipe(gunzip)
+}
+
+/** Splits a stream into its lines. @param onBytes called for each chunk */
+async function* linesOf(body: Readable, onBytes: () => void): AsyncGenerator<string> {
+  body.setEncoding('utf8')
+  let rest = ''
+  for await (const chunk of body as AsyncIterable<string>) {
+    onBytes()
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop()!
+    if (rest.length > lineLimit) throw new CheckError(`a line is longer than ${lineLimit} characters`)
+    yield* lines.filter((line) => line !== '')
+  }
+}
+
+async function complaint({ statusCode, body }: Dispatcher.ResponseData): Promise<string> {
+  const text = (await body.text()).slice(0, 500).trim()
+  return `the controller answered ${statusCode}${text === '' ? '' : `: ${text}`}`
+}
