@@ -7,6 +7,8 @@ export interface MatchInput {
   readonly path: string
   /** All values of a header by lower-case name, joined with ", ", or null if it is absent. */
   header(name: string): string | null
+  /** The values of a header's lines, each for itself; where it is missing, headers are known in their joined form alone. */
+  headerLines?(name: string): readonly string[]
 }
 
 export interface Match {

@@ -98,7 +98,7 @@ export class Fuse implements EndpointPart {
   readonly group: FuseGroup
   private readonly fuses: Fuses
   private readonly breaker: CircuitBreaker
-  private generation = 1
+  private generation: number
   private consecutive = 0
   private opened = 0
   /** Settles the half-open breaker's one call; stays with the fuse when the exchange that was the probe is abandoned. */
@@ -111,6 +111,7 @@ export class Fuse implements EndpointPart {
     this.policy = policy
     this.settings = settingsOf(policy)
     this.fuses = fuses
+    this.generation = fuses.count()
     // opossum keeps and changes this object: never share it.
     this.breaker = new CircuitBreaker(() => this.act(), {
       name: endpoint.key,
@@ -173,7 +174,7 @@ export class Fuse implements EndpointPart {
   /** It never came to an outcome (the caller went away): neither. A probe is handed to the next exchange. */
   abandon(token: FuseToken): void {
     if (token !== -this.generation) return
-    this.generation++
+    this.generation = this.fuses.count()
     this.isProbing = false
     this.fuses.touch(this.group)
   }
@@ -181,7 +182,7 @@ export class Fuse implements EndpointPart {
   retire(): void {
     this.fuses.forget(this)
     // Tokens that are still out match nothing any more.
-    this.generation++
+    this.generation = this.fuses.count()
     this.breaker.shutdown()
   }
 
@@ -210,7 +211,7 @@ export class Fuse implements EndpointPart {
     const settle = this.settle
     this.settle = null
     // One outcome for a probe: what comes with the same token again is stale.
-    this.generation++
+    this.generation = this.fuses.count()
     settle?.(isSuccess)
   }
 
@@ -251,7 +252,7 @@ export class Fuse implements EndpointPart {
   private turn(to: FuseState): void {
     const from = this.state
     this.state = to
-    this.generation++
+    this.generation = this.fuses.count()
     this.consecutive = 0
     this.isProbing = false
     this.fuses.changed(this, from, to)
@@ -267,8 +268,7 @@ export class Fuses {
   private readonly listener: FuseListener | null
   private readonly all = new Set<Fuse>()
   private readonly groups = new Map<string, FuseGroup>()
-  private openings = 0
-  private touches = 0
+  private counter = 0
   private timer: Timer | null = null
 
   /**
@@ -305,14 +305,14 @@ export class Fuses {
     for (const fuse of [...this.all]) fuse.retire()
   }
 
-  /** For Fuse alone: the next number of openings. */
+  /** For Fuse alone: a number greater than all before. No two fuses share a generation, so that tokens never mix. */
   count(): number {
-    return ++this.openings
+    return ++this.counter
   }
 
   /** For Fuse alone: who of the backend's endpoints is out may have changed. */
   touch(group: FuseGroup): void {
-    group.version = ++this.touches
+    group.version = this.count()
   }
 
   /** For Fuse alone: its state has changed. */
