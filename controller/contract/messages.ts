@@ -62,4 +62,8 @@ export interface Report {
   version: string
   /** Why the last transaction was refused; null if it was applied. */
   error: { version: string; message: string } | null
+  /** Hash of the trust bundle in force on all its threads (pem.ts); absent while it has none. */
+  trust?: string
+  /** The roots that signed the certificates it uses; a root is not retired before no agent names it. */
+  signers?: string[]
 }
