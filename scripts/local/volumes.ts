@@ -1,0 +1,112 @@
+// The volumes of a pod as real folders: emptyDir, ConfigMap, Secret and projected tokens, which are renewed in time.
+
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Cluster } from './cluster.ts'
+import type { KubeObject, Pod, Volume } from './objects.ts'
+
+export interface Volumes {
+  /** Real folders by volume name. */
+  folders: Map<string, string>
+  /** The kubeconfig that stands for the token that Kubernetes mounts into every pod unless told not to. */
+  kubeconfig: string | undefined
+  /** Ends the renewal of tokens. */
+  close(): void
+}
+
+/** The kubelet renews a token when this share of its life has passed. */
+const renewAfter = 0.8
+/** The life of a token whose volume states none, and of the one in the kubeconfig. */
+const defaultSeconds = 3600
+/** The audience that the API server accepts. */
+const apiAudience = 'https://kubernetes.default.svc'
+
+/**
+ * Makes the folders and fills them.
+ * @param folder the pod's own
+ * @throws Error naming the volume that local mode can't provide
+ */
+export async function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Promise<Volumes> {
+  const timers = new Set<NodeJS.Timeout>()
+  const folders = new Map<string, string>()
+  let isClosed = false
+
+  /** Writes a token file, and again before each token ends. */
+  async function keepToken(audience: string, seconds: number, write: (token: string) => void): Promise<void> {
+    const account = pod.spec.serviceAccountName ?? 'default'
+    const { token, expires } = await cluster.token(pod.metadata, account, audience, seconds)
+    write(token)
+    if (isClosed) return
+    const timer = setTimeout(
+      () => {
+        timers.delete(timer)
+        // A pod that has just been deleted gets no token any more.
+        keepToken(audience, seconds, write).catch(() => {})
+      },
+      (expires - Date.now()) * renewAfter,
+    )
+    timers.add(timer)
+  }
+
+  for (const volume of pod.spec.volumes ?? []) {
+    const path = join(folder, 'volumes', volume.name)
+    mkdirSync(path, { recursive: true })
+    folders.set(volume.name, path)
+    for (const [file, content] of filesOf(cluster, pod, volume)) writeWhole(join(path, file), content)
+    for (const { serviceAccountToken } of volume.projected?.sources ?? []) {
+      if (!serviceAccountToken) continue
+      const { audience = apiAudience, expirationSeconds = defaultSeconds, path: file } = serviceAccountToken
+      await keepToken(audience, expirationSeconds, (token) => writeWhole(join(path, file), token))
+    }
+  }
+  let kubeconfig: string | undefined
+  if (pod.spec.automountServiceAccountToken !== false) {
+    kubeconfig = join(folder, 'kubeconfig')
+    await keepToken(apiAudience, defaultSeconds, (token) => writeWhole(kubeconfig!, cluster.kubeconfig(token)))
+  }
+  return {
+    folders,
+    kubeconfig,
+    close: () => {
+      isClosed = true
+      for (const timer of timers) clearTimeout(timer)
+    },
+  }
+}
+
+/** Readers see the old file or the new one, never half of one. */
+function writeWhole(file: string, content: string | Buffer): void {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(`${file}.new`, content, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+}
+
+interface Data extends KubeObject {
+  data?: Record<string, string>
+  binaryData?: Record<string, string>
+}
+
+function filesOf(cluster: Cluster, pod: Pod, volume: Volume): [string, Buffer][] {
+  const sources = [
+    ...(volume.configMap ? [{ configMap: volume.configMap }] : []),
+    ...(volume.secret ? [{ secret: { ...volume.secret, name: volume.secret.secretName } }] : []),
+    ...(volume.projected?.sources ?? []),
+  ]
+  const known = volume.emptyDir ?? volume.configMap ?? volume.secret ?? volume.projected
+  if (known === undefined) throw new Error(`volume ${volume.name} is of a kind that local mode doesn't have`)
+  return sources.flatMap((source) => {
+    const [resource, wanted] =
+      'secret' in source ? ['secrets' as const, source.secret] : ['configmaps' as const, source.configMap]
+    if (!wanted) return []
+    const found = cluster.get<Data>(resource, pod.metadata.namespace!, wanted.name)
+    if (!found && !wanted.optional) throw new Error(`volume ${volume.name}: no ${resource.slice(0, -1)} ${wanted.name}`)
+    const plain = resource === 'secrets' ? 'base64' : 'utf8'
+    return [
+      ...Object.entries(found?.data ?? {}).map(([key, text]): [string, Buffer] => [key, Buffer.from(text, plain)]),
+      ...Object.entries(found?.binaryData ?? {}).map(([key, text]): [string, Buffer] => [
+        key,
+        Buffer.from(text, 'base64'),
+      ]),
+    ]
+  })
+}
