@@ -2,25 +2,20 @@
 // their order. All proxying happens on data threads, and nothing else does.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { observe } from './balance/load.ts'
 import { type Clock, systemClock } from './clock.ts'
-import type { MeshError } from './errors.ts'
-import type { Exchange } from './exchange.ts'
 import { Deadlines } from './http1/deadline.ts'
 import { compile } from './mesh/compile.ts'
 import { Holder } from './mesh/holder.ts'
 import type { Post, ThreadStart, ToThread } from './mesh/thread.ts'
 import { Acceptor } from './outbound/accept.ts'
-import { CallerDesk, callerNamespace, hasMoved } from './outbound/caller.ts'
-import { destination } from './outbound/destination.ts'
-import { divide } from './outbound/divide.ts'
+import { CallerDesk } from './outbound/caller.ts'
 import { Chooser } from './outbound/endpoint.ts'
 import { Fuses } from './outbound/fuse.ts'
 import { dialDirect, Hop } from './outbound/hop.ts'
-import { Relay } from './outbound/relay.ts'
-import { type Recorder, settle } from './outbound/settle.ts'
-import type { AttemptFailure, OutboundPath } from './path.ts'
+import { outboundPath } from './outbound/relay.ts'
+import type { Recorder } from './outbound/settle.ts'
 import { Ports } from './ports.ts'
+import { Relay } from './relay.ts'
 
 /** What tests may turn. */
 export interface Surroundings {
@@ -67,47 +62,18 @@ export class DataThread {
       poolMost: config.limits.poolPerEndpoint,
       dial: (endpoint, _source, timeoutMs, done) => dialDirect(deadlines, endpoint, timeoutMs, done),
     })
-    const path: OutboundPath = {
+    const path = outboundPath({
+      config,
       clock,
       deadlines,
-      limits: config.limits,
-      timeouts: config.timeouts,
+      random,
       snapshot,
       isDraining: () => this.isDraining,
-      hasMoved: (caller) => hasMoved(caller, snapshot()),
-      destination: (exchange, meshPort) => {
-        const { host, hostPort } = exchange.request!
-        const namespace = callerNamespace(exchange.caller)
-        const port = destination(exchange.snapshot, meshPort, host, hostPort, namespace)
-        if ('status' in port) return port
-        exchange.port = port
-        return null
-      },
-      divide: (exchange) => {
-        const backend = divide(exchange.port!, exchange.request, random())
-        if ('status' in backend) return backend
-        exchange.backend = backend
-        return null
-      },
-      endpoint: (exchange, tried) => {
-        const { snapshot: own, backend, request } = exchange
-        const endpoint = chooser.choose(own, backend!, request, tried, clock.now())
-        if ('status' in endpoint) return endpoint
-        exchange.endpoint = endpoint
-        return null
-      },
-      fuse: {
-        begin: (exchange) => fuses.of(exchange.endpoint!, exchange.backend!.policy).begin(),
-        succeed: (exchange, token) => fuses.of(exchange.endpoint!, exchange.backend!.policy).succeed(token),
-        fail: (exchange, token) => fuses.of(exchange.endpoint!, exchange.backend!.policy).fail(token),
-        abandon: (exchange, token) => fuses.of(exchange.endpoint!, exchange.backend!.policy).abandon(token),
-      },
+      chooser,
+      fuses,
       hop,
-      observe: (exchange, _head, now) => observe(exchange.endpoint!, now - exchange.attemptAt, now),
-      isRepeatable: () => true,
-      retry: (exchange, failure) => retryOnce(exchange, failure),
-      settle: (exchange, now) => settle(exchange, now, recorders),
-    }
+      recorders,
+    })
     this.outbound = new Acceptor({
       desk,
       most: config.limits.connections,
@@ -199,13 +165,6 @@ export class DataThread {
     this.fuses.close()
     this.post({ type: 'drained' })
   }
-}
-
-function retryOnce(exchange: Exchange, failure: AttemptFailure): number {
-  const error: MeshError | null = failure.error
-  if (exchange.attempts > 1 || error === null) return -1
-  const isSafe = !failure.isSent || ['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'].includes(exchange.request!.method)
-  return isSafe && error.reason !== 'upstream_timeout' ? 1 : -1
 }
 
 if (parentPort !== null && workerData !== null && 'config' in workerData) {

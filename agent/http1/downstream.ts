@@ -107,6 +107,13 @@ export class Downstream implements WireHandler {
     else if (!this.isWorking) this.goOn()
   }
 
+  /** Leaves the wire to somebody else. Bytes that came behind the last head are dropped. */
+  detach(): void {
+    this.phase = 'deaf'
+    this.stash = null
+    this.isGone = true
+  }
+
   /** Closes after what was written; what still comes is read and dropped, so that no reset overtakes the response. */
   close(): void {
     this.phase = 'deaf'

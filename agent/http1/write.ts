@@ -84,3 +84,9 @@ export function responseText(head: ResponseHead, request: RequestHead, isLast: b
 export function informationalText(head: ResponseHead): string {
   return `HTTP/1.1 ${head.status} ${head.phrase}\r\n${head.lines.block()}\r\n`
 }
+
+/** A whole response without a body that the proxy itself gives. */
+export function answerText(status: number, phrase: string, lines: string, isLast: boolean): string {
+  const connection = isLast ? 'connection: close\r\n' : ''
+  return `HTTP/1.1 ${status} ${phrase}\r\n${currentDate()}${lines}content-length: 0\r\n${connection}\r\n`
+}

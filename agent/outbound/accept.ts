@@ -5,15 +5,8 @@ import { MeshError, meshError, refusal } from '../errors.ts'
 import type { Caller } from '../exchange.ts'
 import type { Wire } from '../http1/wire.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
+import type { Connection } from '../path.ts'
 import type { CallerDesk } from './caller.ts'
-
-/** A connection at work, as accept keeps track of it. */
-export interface Connection {
-  /** Closes it if nothing is in flight. */
-  closeIdle(): void
-  /** Breaks off whatever is in flight. */
-  abort(): void
-}
 
 /** Makes the connection's relay; `onClosed` is to be called once, when the wire is closed. */
 export type Attend = (wire: Wire, caller: Caller, meshPort: number, onClosed: () => void) => Connection

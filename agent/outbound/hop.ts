@@ -72,8 +72,8 @@ export class Hop {
   }
 
   /** Takes a connection back after its exchange: pooled if it is of further use, else closed. */
-  release(endpoint: Endpoint, upstream: Upstream): void {
-    const pool = endpoint.pool as Pool | null
+  release(exchange: Exchange, upstream: Upstream): void {
+    const pool = exchange.endpoint!.pool as Pool | null
     if (pool === null || !upstream.isReusable) upstream.close()
     else pool.give(upstream)
   }
