@@ -33,7 +33,7 @@ export function openStore<T extends KubeObject>(isSame: (held: T, next: T) => bo
   function set(object: T): boolean {
     const key = keyOf(object)
     const held = objects.get(key)
-    if (held !== undefined && held.metadata.uid === object.metadata.uid && isSame(held, object)) return false
+    if (held !== undefined && isSameObject(held, object) && isSame(held, object)) return false
     writable().set(key, object)
     return true
   }
@@ -65,6 +65,11 @@ export function openStore<T extends KubeObject>(isSame: (held: T, next: T) => bo
       return objects.size
     },
   }
+}
+
+/** Read in another version of its kind, an object may look different with the same resourceVersion. */
+function isSameObject(held: KubeObject, next: KubeObject): boolean {
+  return held.metadata.uid === next.metadata.uid && held.apiVersion === next.apiVersion
 }
 
 function hasSameVersion(held: KubeObject, next: KubeObject): boolean {

@@ -98,6 +98,7 @@ export function openEvents(options: EventsOptions): Events {
         await put(entry.notice, key, count)
         written++
       } catch (thrown) {
+        entry.pending += count
         // A namespace that is going takes no Events any more; all else is tried again when it is due.
         log.warn(
           { object: entry.notice.object, reason: entry.notice.reason, error: messageOf(thrown) },

@@ -67,5 +67,6 @@ function resolvedRefs(node: SplitNode): Verdict {
 
 function heldConditions(object: SmiObject): Partial<Condition>[] {
   const status = object['status'] as { conditions?: unknown } | undefined
-  return Array.isArray(status?.conditions) ? (status.conditions as Partial<Condition>[]) : []
+  const list: unknown[] = Array.isArray(status?.conditions) ? status.conditions : []
+  return list.filter((each): each is Partial<Condition> => typeof each === 'object' && each !== null)
 }

@@ -1,0 +1,138 @@
+import { expect } from 'chai'
+import { openAdmin } from '../../../controller/admin/admin.ts'
+import { openMetrics, type Parts } from '../../../controller/admin/metrics.ts'
+import { openLedger } from '../../../controller/admin/ready.ts'
+import { systemClock } from '../../../controller/clock.ts'
+import type { Election } from '../../../controller/observe/lease.ts'
+import type { Observer } from '../../../controller/observe/observer.ts'
+import type { Pipeline } from '../../../controller/pipeline.ts'
+import { type Server, startServer } from '../../../controller/serve.ts'
+import { makeFrame } from '../../../controller/transmit/frame.ts'
+import type { AgentState, Transmitter } from '../../../controller/transmit/transmitter.ts'
+import type { Updater } from '../../../controller/update/updater.ts'
+
+describe('admin port', () => {
+  let server: Server
+  let blockers: string[]
+  let parts: Parts
+
+  beforeEach(async () => {
+    blockers = []
+    parts = { clock: systemClock, observer: null, pipeline: null, transmitter: null, updater: null, election: null }
+    const ledger = openLedger()
+    ledger.add(() => blockers)
+    const metrics = openMetrics(parts)
+    server = await startServer('127.0.0.1', 0, [openAdmin({ parts, ledger, metrics })])
+  })
+
+  afterEach(() => server.close(100))
+
+  async function get(path: string, method = 'GET') {
+    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method })
+    return { status: response.status, text: await response.text() }
+  }
+
+  function agent(state: Partial<AgentState>): AgentState {
+    const rest = { node: 'n', pod: 'p', podUid: 'u', contract: 1, since: 1, transactions: 1, bytes: 1, error: null }
+    return { ...rest, isConnected: true, sent: 'v', applied: 'v', ...state }
+  }
+
+  function fill(): void {
+    const problem = { reason: 'RootNotFound' }
+    const peer = { kind: 'peer' as const, name: 'node1', address: '10.0.0.1', port: 15008 }
+    const pod = { ...peer, name: 'mine' }
+    const encoded = (resource: typeof peer) => ({ resource, text: JSON.stringify(resource), hash: resource.name })
+    parts.observer = {
+      reflectors: () => [
+        {
+          part: 'pods',
+          objects: 7,
+          reflector: { kind: 'Pod', path: '/api/v1/pods', liveAt: systemClock.now() - 3000, lists: 2, failures: 1 },
+        },
+      ],
+    } as unknown as Observer
+    parts.pipeline = {
+      passes: 5,
+      failures: 1,
+      last: {
+        topology: { services: [{ isEnrolled: true }, { isEnrolled: false }] },
+        translation: { problems: [problem, problem] },
+      },
+    } as unknown as Pipeline
+    parts.transmitter = {
+      agents: () => [
+        agent({}),
+        agent({ applied: 'old' }),
+        agent({ error: { version: 'v', message: 'm' } }),
+        agent({ isConnected: false }),
+      ],
+      target: (node: string) => ({
+        common: makeFrame([encoded(peer)]),
+        node: makeFrame(node === 'node1' ? [encoded(pod)] : []),
+      }),
+    } as unknown as Transmitter
+    parts.updater = { writes: new Map([['create Service', 3]]), failures: 2 } as unknown as Updater
+    parts.election = { isLeader: true } as unknown as Election
+  }
+
+  it('is alive whatever is missing', async () => {
+    blockers = ['listing Pod']
+    expect(await get('/livez')).to.deep.equal({ status: 200, text: 'ok\n' })
+  })
+
+  it('is ready when nothing is missing, and names what is', async () => {
+    blockers = ['listing Pod: 403', 'first pass']
+    expect(await get('/readyz')).to.deep.equal({ status: 503, text: 'not ready\n' })
+    expect((await get('/readyz?verbose')).text).to.equal('waiting for: listing Pod: 403\nwaiting for: first pass\n')
+    blockers = []
+    expect(await get('/readyz')).to.deep.equal({ status: 200, text: 'ok\n' })
+  })
+
+  it('measures before and after the parts have started', async () => {
+    expect((await get('/metrics')).text).to.contain('weft_controller_leader 0')
+    fill()
+    const { text } = await get('/metrics')
+    for (const line of [
+      'weft_controller_passes_total{result="done"} 5',
+      'weft_controller_passes_total{result="failed"} 1',
+      'weft_controller_reflector_objects{kind="Pod"} 7',
+      'weft_controller_reflector_lists_total{kind="Pod"} 2',
+      'weft_controller_agents{state="current"} 1',
+      'weft_controller_agents{state="behind"} 1',
+      'weft_controller_agents{state="refused"} 1',
+      'weft_controller_agent_contract{version="1"} 3',
+      'weft_controller_problems{reason="RootNotFound"} 2',
+      'weft_controller_services 1',
+      'weft_controller_writes_total{verb="create",kind="Service"} 3',
+      'weft_controller_write_failures_total 2',
+      'weft_controller_leader 1',
+    ]) {
+      expect(text).to.contain(`${line}\n`)
+    }
+    expect(text).to.match(/reflector_silence_seconds\{kind="Pod"\} 3\.\d/)
+    expect(text).to.match(/process_resident_memory_bytes \d+/)
+    // Counters that are read when asked for don't add up from scrape to scrape.
+    expect((await get('/metrics')).text).to.contain('weft_controller_passes_total{result="done"} 5\n')
+  })
+
+  it('dumps the topology, and the snapshot of a node', async () => {
+    expect((await get('/debug/topology')).status).to.equal(503)
+    expect((await get('/debug/snapshot')).status).to.equal(503)
+    fill()
+    expect(JSON.parse((await get('/debug/topology')).text)).to.have.nested.property(
+      'problems[1].reason',
+      'RootNotFound',
+    )
+    const snapshot = JSON.parse((await get('/debug/snapshot?node=node1')).text)
+    expect(snapshot.resources.map(({ name }: { name: string }) => name)).to.deep.equal(['node1', 'mine'])
+    expect(JSON.parse((await get('/debug/snapshot')).text).resources).to.have.length(1)
+    expect(JSON.parse((await get('/debug/agents')).text)).to.have.length(4)
+    expect(JSON.parse((await get('/debug/reflectors')).text)[0]).to.include({ kind: 'Pod', objects: 7, failures: 1 })
+  })
+
+  it('answers HEAD without a body, other methods with 405, other paths with 404', async () => {
+    expect(await get('/livez', 'HEAD')).to.deep.equal({ status: 200, text: '' })
+    expect((await get('/livez', 'POST')).status).to.equal(405)
+    expect((await get('/debug/nothing')).status).to.equal(404)
+  })
+})

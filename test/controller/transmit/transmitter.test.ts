@@ -1,0 +1,367 @@
+import { createHash } from 'node:crypto'
+import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { expect } from 'chai'
+import { pino } from 'pino'
+import { systemClock } from '../../../controller/clock.ts'
+import type { Resource } from '../../../controller/contract/resources.ts'
+import { emptyWorld, type World } from '../../../controller/observe/world.ts'
+import { defaultSettings } from '../../../controller/resolve/settings.ts'
+import { type Server, startServer } from '../../../controller/serve.ts'
+import type { Encoded } from '../../../controller/translate/translate.ts'
+import { checkClaim } from '../../../controller/transmit/authenticate.ts'
+import { openTransmitter, type Transmitter } from '../../../controller/transmit/transmitter.ts'
+import { type AgentLink, openLink } from '../../support/agentlink.ts'
+import { until } from '../../support/until.ts'
+
+const log = pino({ level: 'silent' })
+
+function encoded(resource: Resource): Encoded {
+  const text = JSON.stringify(resource)
+  return { resource, text, hash: createHash('sha256').update(text).digest('hex') }
+}
+
+function peer(name: string, address = '10.0.0.1'): Encoded {
+  return encoded({ kind: 'peer', name, address, port: 15008 })
+}
+
+function workload(name: string): Encoded {
+  const rest = {
+    pod: `shop/${name}`,
+    address: '10.0.1.1',
+    account: 'shop/default',
+    workload: '',
+    live: true,
+    startedAt: 1,
+  }
+  return encoded({ kind: 'workload', name, ...rest })
+}
+
+function agentPod(name: string, node: string, more: { labels?: Record<string, string>; phase?: 'Failed' } = {}) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod' as const,
+    metadata: {
+      name,
+      namespace: 'weft-system',
+      uid: `uid-${name}`,
+      resourceVersion: '1',
+      labels: more.labels ?? { 'app.kubernetes.io/name': 'weft-agent' },
+    },
+    spec: { nodeName: node },
+    status: { phase: more.phase ?? ('Running' as const), podIP: '10.0.0.9' },
+  }
+}
+
+describe('transmitter', () => {
+  let transmitter: Transmitter
+  let server: Server
+  let links: AgentLink[]
+  let sockets: Socket[]
+  const world: World = {
+    ...emptyWorld,
+    pods: new Map([
+      ['weft-system/agent-1', agentPod('agent-1', 'node1')],
+      ['weft-system/agent-2', agentPod('agent-2', 'node2')],
+      ['weft-system/agent-3', agentPod('agent-3', 'node3', { phase: 'Failed' })],
+      ['weft-system/other', agentPod('other', 'node1', { labels: {} })],
+    ]),
+  }
+
+  beforeEach(async () => {
+    links = []
+    sockets = []
+    transmitter = openTransmitter({
+      clock: systemClock,
+      log,
+      controller: 'controller-1',
+      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+    })
+    server = await startServer('127.0.0.1', 0, [transmitter.handle])
+  })
+
+  afterEach(async () => {
+    for (const link of links) link.close()
+    for (const socket of sockets) socket.destroy()
+    await transmitter.close()
+    await server.close(100)
+  })
+
+  async function open(node: string, pod: string, more: object = {}, options: { gzip?: boolean } = {}) {
+    const link = await openLink(server.port, { node, pod, ...more }, options)
+    links.push(link)
+    return link
+  }
+
+  async function report(body: unknown): Promise<{ status: number; text: string }> {
+    return new Promise((resolve, reject) => {
+      const made = request(
+        { host: '127.0.0.1', port: server.port, path: '/v1/report', method: 'POST' },
+        async (response) => {
+          const text = Buffer.concat(await response.toArray()).toString()
+          resolve({ status: response.statusCode!, text })
+        },
+      )
+      made.on('error', reject)
+      made.end(typeof body === 'string' ? body : JSON.stringify(body))
+    })
+  }
+
+  for (const gzip of [true, false]) {
+    it(`sends hello and everything, then only what changed (${gzip ? 'gzip' : 'plain'})`, async () => {
+      transmitter.publish([peer('node1'), peer('node2')], new Map())
+      const link = await open('node1', 'agent-1', {}, { gzip })
+      expect(link.status).to.equal(200)
+      await link.transaction(1)
+      expect(link.messages[0]).to.deep.equal({ type: 'hello', contract: 1, controller: 'controller-1' })
+      expect(link.messages[1]).to.include({ type: 'begin', full: true })
+      expect([...link.resources.keys()]).to.deep.equal(['peer node1', 'peer node2'])
+
+      link.messages.length = 0
+      transmitter.publish([peer('node1', '10.0.0.7'), peer('node3')], new Map())
+      await link.transaction(2)
+      expect(link.messages.map((each) => each.type)).to.deep.equal(['begin', 'set', 'set', 'remove', 'commit'])
+      expect(link.messages[0]).to.include({ full: false })
+      expect([...link.resources.keys()].sort()).to.deep.equal(['peer node1', 'peer node3'])
+      expect(link.resources.get('peer node1')).to.include({ address: '10.0.0.7' })
+    })
+  }
+
+  it('sends nothing when nothing changed', async () => {
+    transmitter.publish([peer('node1')], new Map([['node1', [workload('a')]]]))
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    transmitter.publish([peer('node1')], new Map([['node1', [workload('a')]]]))
+    transmitter.publish([peer('node1'), peer('node2')], new Map([['node1', [workload('a')]]]))
+    await link.transaction(2)
+    expect(link.messages.filter((each) => each.type === 'set')).to.have.length(3)
+    expect(transmitter.agents()[0]).to.include({ transactions: 2 })
+  })
+
+  it('sends pods to the agent of their node alone', async () => {
+    transmitter.publish(
+      [peer('node1')],
+      new Map([
+        ['node1', [workload('a'), workload('b')]],
+        ['node2', [workload('c')]],
+      ]),
+    )
+    const one = await open('node1', 'agent-1')
+    const two = await open('node2', 'agent-2')
+    await Promise.all([one.transaction(1), two.transaction(1)])
+    expect([...one.resources.keys()]).to.deep.equal(['workload a', 'workload b', 'peer node1'])
+    expect([...two.resources.keys()]).to.deep.equal(['workload c', 'peer node1'])
+    expect(one.versions[0]).to.not.equal(two.versions[0])
+    transmitter.publish(
+      [peer('node1')],
+      new Map([
+        ['node1', [workload('a')]],
+        ['node2', [workload('c')]],
+      ]),
+    )
+    await one.transaction(2)
+    expect([...one.resources.keys()]).to.deep.equal(['workload a', 'peer node1'])
+    expect(two.versions).to.have.length(1)
+  })
+
+  it('gives equal content equal versions, whichever replica sends it', async () => {
+    transmitter.publish([peer('a'), peer('b')], new Map())
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    transmitter.publish([peer('a')], new Map())
+    await link.transaction(2)
+    transmitter.publish([peer('b'), peer('a')], new Map())
+    await link.transaction(3)
+    expect(link.versions[2]).to.equal(link.versions[0])
+    expect(link.versions[1]).to.not.equal(link.versions[0])
+  })
+
+  it('sends everything again to an agent that reconnects, and ends its old session', async () => {
+    transmitter.publish([peer('node1')], new Map())
+    const first = await open('node1', 'agent-1')
+    await first.transaction(1)
+    const second = await open('node1', 'agent-1')
+    await second.transaction(1)
+    expect(second.messages[1]).to.include({ type: 'begin', full: true })
+    await until(() => first.isEnded)
+    expect(transmitter.agents().filter(({ isConnected }) => isConnected)).to.have.length(1)
+  })
+
+  it('lets a slow agent skip states, without a growing queue', async () => {
+    const filler = 'x'.repeat(1000)
+    // Texts that gzip can't shrink much, so that the socket's buffers fill.
+    const bulk = (round: number) =>
+      Array.from({ length: 8000 }, (_each, index) =>
+        peer(`node-${index}`, createHash('sha512').update(`${round} ${index}`).digest('hex') + filler.slice(0, 10)),
+      )
+    transmitter.publish(bulk(0), new Map())
+    const slow = await open('node1', 'agent-1')
+    const fast = await open('node2', 'agent-2')
+    await Promise.all([slow.transaction(1), fast.transaction(1)])
+    slow.pause()
+    const rounds = 40
+    for (let round = 1; round <= rounds; round++) {
+      transmitter.publish(bulk(round), new Map())
+      await fast.transaction(1 + round)
+    }
+    transmitter.publish([peer('last')], new Map())
+    await fast.transaction(rounds + 2)
+    const sent = transmitter.agents().find(({ pod }) => pod === 'agent-1')!.transactions
+    expect(sent, 'transactions to the slow agent').to.be.lessThan(rounds / 2)
+    slow.resume()
+    await until(() => slow.resources.size === 1)
+    expect([...slow.resources.keys()]).to.deep.equal(['peer last'])
+    expect(slow.versions.at(-1)).to.equal(fast.versions.at(-1))
+    expect(slow.versions.length).to.be.lessThan(rounds / 2 + 2)
+  }).timeout(60_000)
+
+  it('refuses contract versions that it does not speak, and says which it does', async () => {
+    transmitter.publish([], new Map())
+    for (const [oldest, newest] of [
+      [2, 3],
+      [7, 7],
+    ]) {
+      const link = await open('node1', 'agent-1', { oldest, newest })
+      expect(link.status).to.equal(406)
+      const body = JSON.parse(await link.text())
+      expect(body).to.include({ error: 'contract_refused', oldest: 1, newest: 1 })
+      expect(body.message).to.contain(`${oldest} to ${newest}`)
+    }
+    const link = await open('node1', 'agent-1', { oldest: 1, newest: 9 })
+    await link.transaction(1)
+    expect(link.messages[0]).to.include({ contract: 1 })
+  })
+
+  it('waits with 503 until the first state', async () => {
+    const early = await open('node1', 'agent-1')
+    expect(early.status).to.equal(503)
+    expect(early.headers['retry-after']).to.equal('1')
+    expect(JSON.parse(await early.text())).to.include({ error: 'not_ready' })
+  })
+
+  it('gives a node’s state to the agent pod of that node and to nobody else', async () => {
+    transmitter.publish([], new Map())
+    for (const [node, pod, why] of [
+      ['node2', 'agent-1', 'runs on node "node1", not on "node2"'],
+      ['node1', 'nobody', 'is not known here'],
+      ['node1', 'other', 'is no agent'],
+      ['node3', 'agent-3', 'has ended (Failed)'],
+    ] as const) {
+      const link = await open(node, pod)
+      expect(link.status, pod).to.equal(403)
+      expect(JSON.parse(await link.text()).message).to.contain(why)
+    }
+    expect(transmitter.agents()).to.deep.equal([])
+  })
+
+  it('refuses questions that it can’t read', async () => {
+    transmitter.publish([], new Map())
+    for (const [query, why] of [
+      ['', '"node" is missing'],
+      ['node=node1', '"pod" is missing'],
+      ['node=node1&pod=agent-1', '"oldest" must be'],
+      ['node=node1&pod=agent-1&oldest=1&newest=x', '"newest" must be'],
+      ['node=node1&pod=agent-1&oldest=2&newest=1', '"oldest" is above "newest"'],
+      ['node=node1&pod=agent-1&oldest=1&newest=1&colour=red', 'unknown parameter "colour"'],
+    ] as const) {
+      const response = await fetch(`http://127.0.0.1:${server.port}/v1/snapshot?${query}`)
+      expect(response.status, query).to.equal(400)
+      expect(((await response.json()) as { message: string }).message).to.contain(why)
+    }
+    const posted = await fetch(`http://127.0.0.1:${server.port}/v1/snapshot`, { method: 'POST' })
+    expect(posted.status).to.equal(405)
+    expect((await fetch(`http://127.0.0.1:${server.port}/other`)).status).to.equal(404)
+  })
+
+  it('records what agents report', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    const version = link.versions[0]!
+    expect((await report({ node: 'node1', pod: 'agent-1', version, error: null })).status).to.equal(204)
+    expect(transmitter.agents()[0]).to.include({ sent: version, applied: version, error: null, isConnected: true })
+    const error = { version: 'v', message: 'field "x" is not in the contract' }
+    await report({ node: 'node1', pod: 'agent-1', version, error })
+    expect(transmitter.agents()[0]!.error).to.deep.equal(error)
+    // A report may come without a session: the Service may send it to another replica.
+    await report({ node: 'node2', pod: 'agent-2', version, error: null })
+    expect(transmitter.agents()[1]).to.include({ node: 'node2', isConnected: false, applied: version })
+  })
+
+  it('refuses reports that it can’t read or believe', async () => {
+    const good = { node: 'node1', pod: 'agent-1', version: '', error: null }
+    for (const [body, status, why] of [
+      ['{', 400, 'not JSON'],
+      ['[]', 400, 'not an object'],
+      [{ ...good, version: 1 }, 400, 'field "version"'],
+      [{ ...good, node: '' }, 400, 'must not be empty'],
+      [{ ...good, error: 'x' }, 400, 'field "error"'],
+      [{ ...good, version: 'x'.repeat(20_000) }, 400, 'exceeds'],
+      [{ ...good, node: 'node2' }, 403, 'not on "node2"'],
+    ] as const) {
+      const { status: got, text } = await report(body)
+      expect(got, text).to.equal(status)
+      expect(JSON.parse(text).message).to.contain(why)
+    }
+  })
+
+  it('ends its streams between transactions when it closes, and takes no new ones', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    await transmitter.close()
+    await until(() => link.isEnded)
+    expect(link.messages.at(-1)).to.include({ type: 'commit' })
+    const late = await open('node1', 'agent-1')
+    expect(late.status).to.equal(503)
+  })
+
+  it('forgets a session whose agent has gone', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    link.close()
+    await until(() => transmitter.agents().length === 0)
+  })
+
+  it('closes the session of an agent that takes nothing any more', async () => {
+    const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 50, signal) }
+    const hasty = openTransmitter({
+      clock,
+      log,
+      controller: 'c',
+      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+    })
+    const other = await startServer('127.0.0.1', 0, [hasty.handle])
+    const random = (seed: number) => createHash('sha512').update(String(seed)).digest('hex').repeat(8)
+    hasty.publish(
+      Array.from({ length: 20_000 }, (_each, index) => peer(`n${index}`, random(index))),
+      new Map(),
+    )
+    const socket = connect(other.port, '127.0.0.1')
+    sockets.push(socket)
+    socket.pause()
+    socket.write('GET /v1/snapshot?node=node1&pod=agent-1&oldest=1&newest=1 HTTP/1.1\r\nhost: c\r\n\r\n')
+    await until(() => hasty.agents().length === 1)
+    await until(() => hasty.agents().length === 0)
+    await hasty.close()
+    await other.close(100)
+  })
+
+  it('pings when nothing else was to be said', async () => {
+    const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 500, signal) }
+    const hasty = openTransmitter({
+      clock,
+      log,
+      controller: 'c',
+      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+    })
+    const other = await startServer('127.0.0.1', 0, [hasty.handle])
+    hasty.publish([], new Map())
+    const link = await openLink(other.port, { node: 'node1', pod: 'agent-1' })
+    links.push(link)
+    await until(() => link.messages.filter((each) => each.type === 'ping').length >= 3)
+    await hasty.close()
+    await other.close(100)
+  })
+})
