@@ -16,6 +16,7 @@ import { outboundPath } from './outbound/relay.ts'
 import type { Recorder } from './outbound/settle.ts'
 import { Ports } from './ports.ts'
 import { Relay } from './relay.ts'
+import { Stream } from './stream.ts'
 
 /** What tests may turn. */
 export interface Surroundings {
@@ -79,7 +80,7 @@ export class DataThread {
       most: config.limits.connections,
       snapshot,
       http: (wire, caller, meshPort, onClosed) => new Relay(path, wire, caller, meshPort, onClosed),
-      opaque: (wire, caller, meshPort, onClosed) => new Relay(path, wire, caller, meshPort, onClosed),
+      opaque: (wire, caller, meshPort, onClosed) => new Stream(path, wire, caller, meshPort, onClosed),
     })
     this.hop = hop
     this.fuses = fuses

@@ -66,9 +66,7 @@ export class Hop {
   ): () => void {
     const endpoint = exchange.endpoint!
     endpoint.pool ??= new Pool(endpoint, this)
-    const source = endpoint.isLocal ? '' : (exchange.caller.workload?.account ?? '')
-    const connectMs = exchange.port!.service.policy.timeouts?.connectMs ?? this.options.connectMs
-    return (endpoint.pool as Pool).acquire(source, connectMs, isFresh, done)
+    return (endpoint.pool as Pool).acquire(sourceOf(exchange), this.connectMs(exchange), isFresh, done)
   }
 
   /** Takes a connection back after its exchange: pooled if it is of further use, else closed. */
@@ -78,8 +76,13 @@ export class Hop {
     else pool.give(upstream)
   }
 
+  /** Opens a wire of its own for an opaque connection. */
+  connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void {
+    return this.dial(exchange.endpoint!, sourceOf(exchange), this.connectMs(exchange), done)
+  }
+
   /** Opens a wire, whichever way the endpoint is reached. */
-  connect(
+  dial(
     endpoint: Endpoint,
     source: string,
     connectMs: number,
@@ -88,6 +91,15 @@ export class Hop {
     if (endpoint.isLocal) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
     return this.options.dial(endpoint, source, connectMs, done)
   }
+
+  private connectMs(exchange: Exchange): number {
+    return exchange.port?.service.policy.timeouts?.connectMs ?? this.options.connectMs
+  }
+}
+
+/** Whose name a connection to the exchange's endpoint is made in; this node's own pods are reached in nobody's. */
+function sourceOf(exchange: Exchange): string {
+  return exchange.endpoint!.isLocal ? '' : (exchange.caller.workload?.account ?? '')
 }
 
 /** Connects straight to the pod. */
@@ -150,7 +162,7 @@ class Pool implements EndpointPart, Timed {
       return nothing
     }
     let isCancelled = false
-    const cancel = this.hop.connect(this.endpoint, source, connectMs, (error, wire) => {
+    const cancel = this.hop.dial(this.endpoint, source, connectMs, (error, wire) => {
       if (error !== null) {
         this.hop.counts.failed++
         done(error, null)

@@ -11,6 +11,7 @@ import type { Deadlines } from '../http1/deadline.ts'
 import { requestText, responseText } from '../http1/write.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
 import type { AttemptFailure, HttpPath } from '../path.ts'
+import { type OpaquePath, Stream } from '../stream.ts'
 import { callerNamespace, hasMoved } from './caller.ts'
 import { destination } from './destination.ts'
 import { divide } from './divide.ts'
@@ -34,23 +35,30 @@ export interface OutboundParts {
 }
 
 /** Puts the outbound path together. */
-export function outboundPath(parts: OutboundParts): HttpPath {
+export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
   const { config, clock, random, snapshot, chooser, hop } = parts
   const fuseOf = (exchange: Exchange): Fuse => parts.fuses.of(exchange.endpoint!, exchange.backend!.policy)
 
   /** destination, then divide. */
   function choose(exchange: Exchange, meshPort: number): MeshError | null {
-    const { host, hostPort } = exchange.request!
-    const port = destination(exchange.snapshot, meshPort, host, hostPort, callerNamespace(exchange.caller))
+    const { request } = exchange
+    const host = request?.host ?? ''
+    const port = destination(
+      exchange.snapshot,
+      meshPort,
+      host,
+      request?.hostPort ?? 0,
+      callerNamespace(exchange.caller),
+    )
     if (port instanceof MeshError) return port
     exchange.port = port
-    const backend = divide(port, exchange.request, random())
+    const backend = divide(port, request, random())
     if (backend instanceof MeshError) return backend
     exchange.backend = backend
     return null
   }
 
-  return {
+  const path: HttpPath & OpaquePath = {
     direction: 'outbound',
     clock,
     deadlines: parts.deadlines,
@@ -98,15 +106,21 @@ export function outboundPath(parts: OutboundParts): HttpPath {
       done()
       return { closeIdle() {}, abort() {} }
     },
-    opening: () => null,
+    opening: (kind, wire, caller, meshPort, onClosed) => {
+      // Only where the port alone says which service is meant can HTTP/2 be carried without reading it.
+      const isDedicated = snapshot().ports.get(meshPort)?.service != null
+      return kind === 'h2' && isDedicated ? new Stream(path, wire, caller, meshPort, onClosed) : null
+    },
+    connect: (exchange, done) => hop.connect(exchange, done),
     settle: (exchange, now) => settle(exchange, now, parts.recorders),
   }
+  return path
 }
 
 const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 function retryOnce(exchange: Exchange, failure: AttemptFailure): number {
   if (exchange.attempts > 1 || failure.error === null) return -1
-  const isSafe = !failure.isSent || idempotent.has(exchange.request!.method)
+  const isSafe = !failure.isSent || idempotent.has(exchange.request?.method ?? '')
   return isSafe && failure.error.reason !== 'upstream_timeout' ? 1 : -1
 }

@@ -1,0 +1,192 @@
+// Carries an opaque connection between a caller and an endpoint, byte for byte: half-close, back-pressure and resets
+// pass in both directions. One exchange from connect to close; the bytes are nobody's business. Both paths use it.
+
+import { MeshError } from './errors.ts'
+import { type Caller, Exchange } from './exchange.ts'
+import type { Timed } from './http1/deadline.ts'
+import { noHandler, type Wire, type WireHandler } from './http1/wire.ts'
+import type { Endpoint } from './mesh/endpoint.ts'
+import type { Connection, PathBase } from './path.ts'
+
+/** A path as a relay of opaque connections needs it. */
+export interface OpaquePath extends PathBase {
+  /** Opens a wire to the exchange's endpoint; see outbound/hop.ts. */
+  connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void
+}
+
+export class Stream implements WireHandler, Timed, Connection {
+  deadlineAt = Number.POSITIVE_INFINITY
+  private readonly path: OpaquePath
+  private readonly down: Wire
+  private readonly exchange: Exchange
+  private readonly onClosed: () => void
+  private up: Wire | null = null
+  private token = 0
+  private tried: Endpoint[] | null = null
+  private cancel: (() => void) | null = null
+  /** The caller has closed its side before the endpoint was reached. */
+  private hasEnded = false
+  private isOver = false
+  private bytesDown = 0
+
+  /**
+   * @param meshPort the mesh port of the connection: it alone says which service is meant
+   * @param onClosed called once, when the caller's side is closed
+   */
+  constructor(path: OpaquePath, wire: Wire, caller: Caller, meshPort: number, onClosed: () => void) {
+    this.path = path
+    this.down = wire
+    this.onClosed = onClosed
+    this.exchange = new Exchange(path.direction, path.snapshot(), caller, null, path.clock.now())
+    wire.handler = this
+    wire.pause()
+    path.deadlines.add(this)
+    let isDecided = false
+    const cancel = path.route(this.exchange, meshPort, (verdict) => {
+      isDecided = true
+      this.cancel = null
+      if (verdict === null) this.attempt()
+      else this.fail(verdict instanceof MeshError ? verdict : new MeshError('internal', 'a redirect without HTTP'))
+    })
+    if (!isDecided) this.cancel = cancel
+  }
+
+  /** The exchange in flight: for /debug/exchanges. */
+  get current(): Exchange | null {
+    return this.isOver ? null : this.exchange
+  }
+
+  /** An opaque connection is never idle: nobody knows what it waits for. */
+  closeIdle(): void {}
+
+  abort(): void {
+    this.down.reset()
+  }
+
+  // --- what the caller sends
+
+  onBytes(chunk: Buffer, start: number, end: number): void {
+    this.exchange.bytesUp += end - start
+    this.touch()
+    if (!this.up!.writeCopy(chunk, start, end)) this.down.pause()
+  }
+
+  onEnd(): void {
+    this.hasEnded = true
+    this.up?.end()
+  }
+
+  onDrain(): void {
+    this.up?.resume()
+  }
+
+  onClose(error: Error | null): void {
+    const isCut = error !== null || !this.hasEnded
+    this.settle(isCut && this.exchange.reason === null ? new MeshError('caller_gone', error?.message ?? '') : null)
+    const { up } = this
+    if (up !== null) {
+      up.handler = noHandler
+      // A caller that broke off must not look like one that was done.
+      if (isCut) up.reset()
+      else up.end()
+    }
+    this.onClosed()
+  }
+
+  // --- the endpoint
+
+  private attempt(): void {
+    const { path, exchange } = this
+    const error = path.endpoint(exchange, this.tried)
+    if (error !== null) {
+      this.fail(error)
+      return
+    }
+    exchange.attempts++
+    exchange.attemptAt = path.clock.now()
+    exchange.endpoint!.inFlight++
+    this.token = path.fuse.begin(exchange)
+    let isAnswered = false
+    const cancel = path.connect(exchange, (failure, wire) => {
+      isAnswered = true
+      this.cancel = null
+      if (failure === null) this.join(wire!)
+      else this.onAttemptFailed(failure)
+    })
+    if (!isAnswered) this.cancel = cancel
+  }
+
+  private onAttemptFailed(error: MeshError): void {
+    const { path, exchange } = this
+    if (error.blame === 'upstream') path.fuse.fail(exchange, this.token)
+    else path.fuse.abandon(exchange, this.token)
+    this.letGo()
+    if (path.retry(exchange, { error, status: 0, isSent: false }) < 0) {
+      this.fail(error)
+      return
+    }
+    this.tried ??= []
+    this.tried.push(exchange.endpoint!)
+    // Nothing was sent: another endpoint may be tried at once.
+    this.attempt()
+  }
+
+  private join(wire: Wire): void {
+    this.up = wire
+    this.path.fuse.succeed(this.exchange, this.token)
+    wire.handler = {
+      onBytes: (chunk, start, end) => {
+        this.bytesDown += end - start
+        this.touch()
+        if (!this.down.writeCopy(chunk, start, end)) wire.pause()
+      },
+      onEnd: () => this.down.end(),
+      onDrain: () => this.down.resume(),
+      onClose: (error) => {
+        if (error === null || this.isOver) return
+        this.settle(new MeshError('upstream_reset', error.message))
+        this.down.reset()
+      },
+    }
+    this.touch()
+    if (this.hasEnded) wire.end()
+    this.down.resume()
+  }
+
+  private touch(): void {
+    const idleMs = this.exchange.port?.service.policy.timeouts?.idleMs ?? this.path.timeouts.idleMs
+    this.deadlineAt = this.path.deadlines.now + idleMs
+  }
+
+  onDeadline(): void {
+    this.settle(new MeshError('upstream_timeout', 'no byte in either direction for too long'))
+    this.down.reset()
+  }
+
+  // --- the end
+
+  private fail(error: MeshError): void {
+    this.settle(error)
+    this.down.reset()
+  }
+
+  private letGo(): void {
+    const { exchange } = this
+    this.cancel?.()
+    this.cancel = null
+    if (exchange.attemptAt !== 0) exchange.endpoint!.inFlight--
+    exchange.attemptAt = 0
+  }
+
+  private settle(error: MeshError | null): void {
+    if (this.isOver) return
+    this.isOver = true
+    const { exchange, path } = this
+    path.deadlines.remove(this)
+    if (this.up === null && exchange.attemptAt !== 0) path.fuse.abandon(exchange, this.token)
+    this.letGo()
+    exchange.bytesDown = this.bytesDown
+    exchange.reason = error?.reason ?? null
+    path.settle(exchange, path.clock.now())
+  }
+}

@@ -1,0 +1,113 @@
+// A data thread in this process, with real sockets: what the wire suites and the mesh suites of the data path talk to.
+
+import { type Clock, systemClock } from '../../agent/clock.ts'
+import { type AgentConfig, readConfig } from '../../agent/config.ts'
+import type { Exchange } from '../../agent/exchange.ts'
+import type { FromThread } from '../../agent/mesh/thread.ts'
+import type { Recorder } from '../../agent/outbound/settle.ts'
+import { DataThread } from '../../agent/worker.ts'
+import type { Resource } from '../../controller/contract/resources.ts'
+import { change, endpoints, mesh, service, spec, workload } from './resources.ts'
+import { until } from './until.ts'
+
+export interface AgentOptions {
+  /** The agent's address; callers connect from 127.0.0.1. */
+  address?: string
+  /** More flags of the agent. */
+  flags?: string[]
+  clock?: Clock
+  random?: () => number
+  /** Beside the mesh and the caller's workload; none: a Service `shop/web` whose endpoints are `upstreams`. */
+  resources?: Resource[]
+  /** Ports on 127.0.0.1 that `shop/web` sends to. */
+  upstreams?: number[]
+}
+
+export interface AgentUnderTest {
+  readonly thread: DataThread
+  readonly config: AgentConfig
+  readonly address: string
+  /** The shared mesh port of Service port 80. */
+  readonly port: number
+  readonly entryPort: number
+  /** Exchanges that were settled, oldest first. */
+  readonly settled: { status: number; reason: string | null; attempts: number; bytesUp: number; bytesDown: number }[]
+  /** Exchanges that were settled twice: always a bug. */
+  readonly twice: Exchange[]
+  readonly messages: FromThread[]
+  /** Changes the configuration. */
+  apply(...resources: Resource[]): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Mesh port of `shop/web`. */
+export const webPort = 16384
+let instances = 0
+
+/** Starts a data thread with a Service `shop/web` (Host `web-mesh.shop`). */
+export async function startAgent(options: AgentOptions = {}): Promise<AgentUnderTest> {
+  const address = options.address ?? `127.9.${Math.floor(instances / 250) + 1}.${(instances++ % 250) + 1}`
+  const config = readConfig(
+    [
+      ...['--node', 'node1', '--pod', 'agent-1', '--address', address],
+      ...['--controller', 'http://127.0.0.1:1', '--state-dir', '/nonexistent'],
+      ...(options.flags ?? []),
+    ],
+    {},
+  )
+  const settled: AgentUnderTest['settled'] = []
+  const twice: Exchange[] = []
+  const recorder: Recorder = {
+    record: ({ status, reason, attempts, bytesUp, bytesDown }) => {
+      settled.push({ status, reason, attempts, bytesUp, bytesDown })
+    },
+    recordTwice: (exchange) => {
+      twice.push(exchange)
+    },
+  }
+  const messages: FromThread[] = []
+  const thread = new DataThread({ config, thread: 0, threads: 1 }, (message) => messages.push(message), {
+    clock: options.clock ?? systemClock,
+    random: options.random ?? Math.random,
+    recorders: [recorder],
+  })
+  let version = 0
+  const apply = async (...resources: Resource[]) => {
+    version++
+    const name = String(version)
+    thread.handle({ type: 'prepare', version: name, change: change(...resources) })
+    const refused = messages.find((message) => message.type === 'refused')
+    if (refused !== undefined) throw new Error(JSON.stringify(refused))
+    thread.handle({ type: 'commit', version: name })
+    await until(
+      () => messages.some((message) => message.type === 'listening' && message.version === name),
+      'the listening ports',
+    )
+  }
+  const own = options.resources ?? [
+    service('shop/web'),
+    endpoints('shop/web:80', ...(options.upstreams ?? []).map((port) => spec('127.0.0.1', { port }))),
+  ]
+  await apply(
+    mesh,
+    { kind: 'port', name: String(webPort), port: 80, service: null },
+    workload('127.0.0.1', { account: 'shop/client', pod: 'shop/client-1' }),
+    ...own,
+  )
+  return {
+    thread,
+    config,
+    address,
+    port: webPort,
+    entryPort: config.ports.entry,
+    settled,
+    twice,
+    messages,
+    apply,
+    stop: async () => {
+      thread.handle({ type: 'close' })
+      thread.handle({ type: 'end' })
+      await until(() => thread.outbound.open === 0, 'the end of all connections')
+    },
+  }
+}
