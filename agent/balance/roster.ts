@@ -23,9 +23,17 @@ export class Roster {
 
   /**
    * @param isDirect whether an endpoint on another node may be reached without its peer
+   * @param maxEjected share of the endpoints that breakers may take out
    * @param version of the backend's fuses
    */
-  constructor(backend: Backend, peers: Snapshot['peers'], isDirect: boolean, version: number, turn: number) {
+  constructor(
+    backend: Backend,
+    peers: Snapshot['peers'],
+    isDirect: boolean,
+    maxEjected: number,
+    version: number,
+    turn: number,
+  ) {
     this.peers = peers
     this.version = version
     this.turn = turn
@@ -33,7 +41,7 @@ export class Roster {
       isDirect || backend.policy.plaintext === true
         ? backend.endpoints
         : backend.endpoints.filter((endpoint) => endpoint.isLocal || peers.has(endpoint.spec.node))
-    const candidates = version === 0 ? this.reachable : withoutEjected(this.reachable)
+    const candidates = version === 0 ? this.reachable : withoutEjected(this.reachable, maxEjected)
     this.isPanic = candidates.length === 0
     this.candidates = this.isPanic ? this.reachable : candidates
   }
@@ -51,12 +59,12 @@ export class Roster {
   }
 }
 
-/** Leaves out the endpoints that are out, but no more than half of all: beyond that, those that went out first stay out. */
-function withoutEjected(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+/** Leaves out the endpoints that are out, but no more than a share of all: beyond it, those that went out first stay out. */
+function withoutEjected(endpoints: readonly Endpoint[], maxEjected: number): readonly Endpoint[] {
   const out = endpoints.filter(isOut)
   if (out.length === 0) return endpoints
   if (out.length === endpoints.length) return []
-  const cap = Math.floor(endpoints.length / 2)
+  const cap = Math.floor(endpoints.length * maxEjected)
   if (out.length <= cap) return endpoints.filter((endpoint) => !isOut(endpoint))
   const ejected = new Set(out.sort((a, b) => openedAt(a) - openedAt(b)).slice(0, cap))
   return endpoints.filter((endpoint) => !ejected.has(endpoint))

@@ -17,6 +17,8 @@ export interface ChooserOptions {
   readonly random: () => number
   /** Whether endpoints of other nodes are reached directly, without a tunnel to their peer. */
   readonly isDirect: boolean
+  /** Share of a backend's endpoints that breakers may take out; by default half. */
+  readonly maxEjected?: number
 }
 
 /** Chooses endpoints. One for each data thread. */
@@ -24,12 +26,14 @@ export class Chooser {
   private readonly fuses: Fuses
   private readonly random: () => number
   private readonly isDirect: boolean
+  private readonly maxEjected: number
   private readonly rosters = new WeakMap<Backend, Roster>()
 
   constructor(options: ChooserOptions) {
     this.fuses = options.fuses
     this.random = options.random
     this.isDirect = options.isDirect
+    this.maxEjected = options.maxEjected ?? 0.5
   }
 
   /**
@@ -57,7 +61,7 @@ export class Chooser {
     const version = this.fuses.version(backend.key)
     const roster = this.rosters.get(backend)
     if (roster !== undefined && roster.version === version && roster.peers === snapshot.peers) return roster
-    const made = new Roster(backend, snapshot.peers, this.isDirect, version, roster?.turn ?? 0)
+    const made = new Roster(backend, snapshot.peers, this.isDirect, this.maxEjected, version, roster?.turn ?? 0)
     this.rosters.set(backend, made)
     return made
   }

@@ -23,18 +23,26 @@ export interface FuseSettings {
   readonly successRate: number
   /** ... once there were so many exchanges in the window. */
   readonly minimum: number
+  readonly windowMs: number
   /** First pause, and the longest before jitter. */
   readonly openMs: number
   readonly maxOpenMs: number
+  /** A pause lasts up to so much longer than its nominal length, so that a fleet's probes don't come together. */
+  readonly jitter: number
 }
 
 /** DESIGN.md section 8: what Linkerd opens at, too. */
-const defaults: FuseSettings = { consecutive: 7, successRate: 0.8, minimum: 5, openMs: 1_000, maxOpenMs: 60_000 }
+const defaults: FuseSettings = {
+  consecutive: 7,
+  successRate: 0.8,
+  minimum: 5,
+  windowMs: 10_000,
+  openMs: 1_000,
+  maxOpenMs: 60_000,
+  jitter: 0.5,
+}
 
-const windowMs = 10_000
 const buckets = 10
-/** A pause lasts up to so much longer than its nominal length, so that a fleet's probes don't come together. */
-const jitter = 0.5
 
 /** One line of /debug/fuses. */
 export interface FuseReport {
@@ -57,10 +65,6 @@ const failure = new Error('endpoint failed')
 const failed = Promise.reject(failure)
 failed.catch(() => undefined)
 const ignore = (): void => undefined
-
-function settingsOf(policy: ServicePolicy): FuseSettings {
-  return { ...defaults, ...policy.breaker }
-}
 
 function isSame(a: FuseSettings, b: FuseSettings): boolean {
   return (
@@ -109,7 +113,7 @@ export class Fuse implements EndpointPart {
     this.endpoint = endpoint
     this.group = group
     this.policy = policy
-    this.settings = settingsOf(policy)
+    this.settings = fuses.settingsOf(policy)
     this.fuses = fuses
     this.generation = fuses.count()
     // opossum keeps and changes this object: never share it.
@@ -117,7 +121,7 @@ export class Fuse implements EndpointPart {
       name: endpoint.key,
       // A timer per call that can't cancel the call: the exchange has its own deadlines.
       timeout: false,
-      rollingCountTimeout: windowMs,
+      rollingCountTimeout: this.settings.windowMs,
       rollingCountBuckets: buckets,
       // Otherwise each failure sorts the window's latencies: an outage would become a CPU storm.
       rollingPercentilesEnabled: false,
@@ -242,7 +246,7 @@ export class Fuse implements EndpointPart {
   /** Sets how long the next pause lasts; opossum reads it when it opens. */
   private plan(): void {
     const options = (this.breaker as unknown as { options: { resetTimeout: number } }).options
-    options.resetTimeout = this.pauseOf(this.opened) * (1 + jitter * this.fuses.random())
+    options.resetTimeout = this.pauseOf(this.opened) * (1 + this.settings.jitter * this.fuses.random())
   }
 
   private pauseOf(opened: number): number {
@@ -265,6 +269,7 @@ export class Fuses {
   readonly rotation = new EventEmitter().setMaxListeners(0)
   readonly random: () => number
   private readonly clock: Clock
+  private readonly settings: FuseSettings
   private readonly listener: FuseListener | null
   private readonly all = new Set<Fuse>()
   private readonly groups = new Map<string, FuseGroup>()
@@ -273,11 +278,13 @@ export class Fuses {
 
   /**
    * @param random numbers in [0, 1), for jitter
+   * @param settings for what a backend's policy leaves open; the window's length is the same for all
    * @param listener told of every change of state: for metrics and the log
    */
-  constructor(clock: Clock, random: () => number, listener: FuseListener | null = null) {
+  constructor(clock: Clock, random: () => number, settings = defaults, listener: FuseListener | null = null) {
     this.clock = clock
     this.random = random
+    this.settings = settings
     this.listener = listener
   }
 
@@ -303,6 +310,11 @@ export class Fuses {
   /** Ends all fuses and the timer. */
   close(): void {
     for (const fuse of [...this.all]) fuse.retire()
+  }
+
+  /** For Fuse alone: the settings that a policy comes to. */
+  settingsOf(policy: ServicePolicy): FuseSettings {
+    return { ...this.settings, ...policy.breaker }
   }
 
   /** For Fuse alone: a number greater than all before. No two fuses share a generation, so that tokens never mix. */
@@ -333,7 +345,7 @@ export class Fuses {
 
   private make(endpoint: Endpoint, policy: ServicePolicy): Fuse {
     const old = endpoint.fuse as Fuse | null
-    if (old !== null && isSame(old.settings, settingsOf(policy))) {
+    if (old !== null && isSame(old.settings, this.settingsOf(policy))) {
       old.policy = policy
       return old
     }
@@ -351,7 +363,7 @@ export class Fuses {
   }
 
   private rotateLater(): void {
-    this.timer = this.clock.setTimeout(() => this.rotate(), windowMs / buckets)
+    this.timer = this.clock.setTimeout(() => this.rotate(), this.settings.windowMs / buckets)
     this.timer.unref()
   }
 

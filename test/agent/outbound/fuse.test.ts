@@ -27,6 +27,7 @@ describe('outbound fuse', () => {
     fuses = new Fuses(
       clock,
       () => random,
+      undefined,
       (_, from: FuseState, to: FuseState) => turns.push(`${from} ${to}`),
     )
   })
