@@ -1,0 +1,36 @@
+// Requests whose answer is all there is to them: tokens, and who may do what (everybody everything: there is no RBAC here).
+
+import { acceptBody } from '../accept.ts'
+import type { Backend } from '../backend.ts'
+import { methodNotAllowed, notFound } from '../errors.ts'
+import type { AnyObject } from '../object.ts'
+import { sub } from '../object.ts'
+import { type DeleteOptions, deleteObject } from '../remove.ts'
+import type { Tokens, User } from '../tokens.ts'
+import type { Target } from './path.ts'
+import type { Outcome } from './verbs.ts'
+
+/** Answers a POST to a kind that is a question. */
+export function review(target: Target, body: unknown, user: User, tokens: Tokens): Outcome {
+  const question = acceptBody(body, target.kind)
+  const answer = (status: unknown): Outcome => ({ code: 201, object: { ...question, status } as AnyObject })
+  switch (target.kind.kind) {
+    case 'TokenReview':
+      return { code: 201, object: tokens.review(question) }
+    case 'SelfSubjectReview':
+      return answer({ userInfo: user })
+    default:
+      return answer({ allowed: true, reason: 'the local API allows everything' })
+  }
+}
+
+/** Answers a POST to a subresource: a token for an account, the eviction of a pod. */
+export function act(backend: Backend, target: Target, body: unknown, tokens: Tokens): Outcome {
+  const { kind, namespace, name = '', subresource } = target
+  const object = backend.storage.get(kind.storage, namespace, name)
+  if (object === undefined) throw notFound(kind, name)
+  if (subresource === 'token') return { code: 201, object: tokens.issue(kind, object, body) }
+  if (subresource !== 'eviction') throw methodNotAllowed()
+  deleteObject(backend, kind, namespace, name, sub(body, 'deleteOptions') as DeleteOptions, {})
+  return { code: 201, object: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } }
+}
