@@ -14,6 +14,12 @@ const lineMost = 1024
 const trailerMost = 16 * 1024
 /** More digits than any body needs, and still exact in a double. */
 const digitsMost = 12
+/**
+ * Chunk extensions (RFC 9112 section 7.1.1), without the white space that its grammar calls bad: no client sends it, and
+ * readers have disagreed about it.
+ */
+const extensions =
+  /^(?:;[!#$%&'*+\-.^_`|~\w]+(?:=(?:[!#$%&'*+\-.^_`|~\w]+|"(?:[\t !#-[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)+$/
 /** What a trailer must not say: framing, routing, authentication (RFC 9110 section 6.5.1). */
 const forbiddenTrailer =
   /^(?:content-length|transfer-encoding|host|connection|te|trailer|upgrade|expect|authorization|content-encoding|x-forwarded-[a-z-]*|x-weft-[a-z-]*):/im
@@ -28,6 +34,8 @@ export class Chunked {
   private left = 0
   private digits = 0
   private lineBytes = 0
+  /** Of the current size line, from its semicolon on. */
+  private extension = ''
   private trailerText = ''
   private isBare = false
   /** Start of the bytes of the current read that go on as they came and were not handed on yet. */
@@ -42,6 +50,7 @@ export class Chunked {
     this.left = 0
     this.digits = 0
     this.lineBytes = 0
+    this.extension = ''
     this.trailerText = ''
     this.isBare = isBare
   }
@@ -121,6 +130,7 @@ export class Chunked {
       this.state = this.left === 0 ? 'trailer' : 'data'
       this.digits = 0
       this.lineBytes = 0
+      this.extension = ''
     }
     return at
   }
@@ -129,11 +139,12 @@ export class Chunked {
     if (this.state === 'sizeLf') this.flaw = 'a chunk size line does not end with CRLF'
     else if (code === 0x0d) {
       if (this.digits === 0) this.flaw = 'a chunk has no size'
+      else if (this.extension !== '' && !extensions.test(this.extension)) this.flaw = 'a chunk extension is malformed'
       else this.state = 'sizeLf'
-    } else if (this.state === 'extension') {
-      if ((code < 0x20 && code !== 0x09) || code === 0x7f) this.flaw = 'a chunk extension has a control character'
-    } else if (code === 0x3b && this.digits > 0) this.state = 'extension'
-    else this.readDigit(hexValue(code))
+    } else if (this.state === 'extension' || (code === 0x3b && this.digits > 0)) {
+      this.state = 'extension'
+      this.extension += String.fromCharCode(code)
+    } else this.readDigit(hexValue(code))
   }
 
   private readDigit(value: number): void {

@@ -44,6 +44,8 @@ export class Downstream implements WireHandler {
   private stash: Buffer | null = null
   /** How much of a piece of a head was searched for its end. */
   private searched = 0
+  /** The empty line that may come before a request line has come. */
+  private hasSkipped = false
   private isHeld = false
   private isChoked = false
   private isWorking = false
@@ -212,28 +214,32 @@ export class Downstream implements WireHandler {
     if (this.phase === 'waiting' && this.stash.length >= this.limits.headBytes) this.wire.pause()
   }
 
-  private stepHead(chunk: Buffer, start: number, end: number): number {
+  private stepHead(chunk: Buffer, at: number, end: number): number {
     if (this.isOpening) {
       this.isOpening = false
-      if (this.handler.onOpening(chunk, start, end)) {
+      if (this.handler.onOpening(chunk, at, end)) {
         this.phase = 'deaf'
         return end
       }
     }
-    let at = start
     // RFC 9112 section 2.2: an empty line before the request line is ignored; one, not a stream of them.
-    if (this.searched === 0 && chunk[at] === 0x0d && chunk[at + 1] === 0x0a && at + 2 <= end) at += 2
+    if (!this.hasSkipped && at + 2 <= end && chunk[at] === 0x0d && chunk[at + 1] === 0x0a) {
+      this.hasSkipped = true
+      this.searched = 0
+      return at + 2
+    }
     const headEnd = findHeadEnd(chunk, Math.max(at, at + this.searched - 3), end)
     if ((headEnd === -1 ? end : headEnd) - at > this.limits.headBytes) {
       this.refuse(new MeshError('head_too_large', `more than ${this.limits.headBytes} bytes`))
       return end
     }
     if (headEnd === -1) {
-      if (this.searched === 0) this.handler.onHeadBegin()
+      if (this.searched === 0 && chunk[at] !== 0x0d) this.handler.onHeadBegin()
       this.searched = end - at
-      return this.waitForMore(chunk, start, at, end)
+      return this.waitForMore(chunk, at, end)
     }
     this.searched = 0
+    this.hasSkipped = false
     try {
       this.head.parse(latin1(chunk, at, headEnd), this.limits)
     } catch (thrown) {
@@ -251,19 +257,14 @@ export class Downstream implements WireHandler {
   }
 
   /** A piece of a head: refused at once where it can't become one, else kept. */
-  private waitForMore(chunk: Buffer, start: number, at: number, end: number): number {
+  private waitForMore(chunk: Buffer, at: number, end: number): number {
     const first = chunk[at]!
     // A request begins with a method: a TLS ClientHello, a NUL or a line feed never becomes one.
-    if (at < end && (first < 0x21 || first > 0x7e) && !(first === 0x0d && end - at === 1)) {
+    if ((first < 0x21 || first > 0x7e) && (this.hasSkipped || first !== 0x0d || end - at > 1)) {
       this.refuse(new MeshError('bad_request', 'the first byte is not that of a method'))
       return end
     }
-    if (at !== start) {
-      // The ignored empty line is not kept.
-      this.stash = Buffer.copyBytesFrom(chunk, at, end - at)
-      return end
-    }
-    return start
+    return at
   }
 
   private stepBody(chunk: Buffer, at: number, end: number): number {

@@ -217,7 +217,7 @@ export class RequestHead {
   }
 
   private settleTarget(hostLine: string | null): void {
-    if (this.method === 'CONNECT' || this.method === 'TRACE') throw new MeshError('method_refused', this.method)
+    if (refusedMethods.has(this.method)) throw new MeshError('method_refused', this.method)
     if (hostLine === null && this.version === 1) throw new MeshError('bad_request', 'Host is missing')
     const raw = this.rawTarget
     if (raw === '*') {
@@ -320,6 +320,8 @@ interface Seen {
   coding: string | null
 }
 
+/** PRI opens HTTP/2 and is no method of a request (RFC 9113 section 11.6). */
+const refusedMethods = new Set(['CONNECT', 'TRACE', 'PRI'])
 const framingNames = new Set(['content-length', 'transfer-encoding'])
 const unnameable = new Set([...framingNames, 'host'])
 

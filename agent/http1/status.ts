@@ -116,6 +116,8 @@ export class ResponseHead {
     if (options.includes('close')) this.isKeepAlive = false
     else if (options.includes('keep-alive')) this.isKeepAlive = true
     const names = options.filter((option) => !connectionOptions.has(option))
+    // Without this line the caller would take another message for the response's body.
+    if (names.includes('content-length')) throw new MeshError('upstream_invalid', 'Connection names Content-Length')
     if (names.length > 0) this.lines.cutNamed(names)
   }
 
