@@ -49,6 +49,8 @@ export class Attempts implements UpstreamHandler {
   private requestHead = ''
   /** Clock's ms after which the whole exchange is given up. */
   private limitAt = Number.POSITIVE_INFINITY
+  private idleMs = 0
+  private headMs = 0
 
   constructor(path: HttpPath, down: Downstream, owner: AttemptOwner) {
     this.path = path
@@ -64,7 +66,11 @@ export class Attempts implements UpstreamHandler {
     this.tried = null
     this.failure = null
     this.kept.start()
-    this.limitAt = path.deadlines.now + (exchange.port?.service.policy.timeouts?.requestMs ?? Number.POSITIVE_INFINITY)
+    const policy = exchange.port?.service.policy
+    const timeouts = policy?.timeouts
+    this.limitAt = path.deadlines.now + (timeouts?.requestMs ?? Number.POSITIVE_INFINITY)
+    this.idleMs = timeouts?.idleMs ?? path.timeouts.idleMs
+    this.headMs = policy?.retry?.perTryMs ?? timeouts?.headMs ?? path.timeouts.firstByteMs
     this.requestHead = path.requestText(exchange)
     this.attempt(false)
   }
@@ -73,7 +79,7 @@ export class Attempts implements UpstreamHandler {
   add(chunk: Buffer, start: number, end: number): void {
     this.kept.add(chunk, start, end)
     if (this.upstream === null) return
-    this.setDeadline(this.path.timeouts.idleMs)
+    this.setDeadline(this.idleMs)
     if (!this.up.add(chunk, start, end)) this.down.hold()
   }
 
@@ -140,14 +146,13 @@ export class Attempts implements UpstreamHandler {
       this.awaitResponse()
       return
     }
-    this.setDeadline(path.timeouts.idleMs)
+    this.setDeadline(this.idleMs)
     down.release()
     if (!down.isReading) this.flush()
   }
 
   private awaitResponse(): void {
-    const policy = this.exchange!.port?.service.policy
-    this.setDeadline(policy?.timeouts?.headMs ?? this.path.timeouts.firstByteMs)
+    this.setDeadline(this.headMs)
   }
 
   private setDeadline(ms: number): void {
@@ -237,27 +242,28 @@ export class Attempts implements UpstreamHandler {
     const { path, down, owner } = this
     const exchange = this.exchange!
     path.observe(exchange, head, path.clock.now())
-    if (head.status >= 500) {
-      path.fuse.fail(exchange, this.token)
+    if (head.status >= 500) path.fuse.fail(exchange, this.token)
+    else path.fuse.succeed(exchange, this.token)
+    if (head.status >= 400) {
       const delayMs = this.kept.isWhole ? path.retry(exchange, { error: null, status: head.status, isSent: true }) : -1
       if (delayMs >= 0) {
         this.letGo()
         this.tryAgain(null, delayMs)
         return
       }
-    } else path.fuse.succeed(exchange, this.token)
+    }
     this.phase = 'responding'
     exchange.status = head.status
     this.kept.drop()
     const isDelimited = head.framing !== 'close' && (head.framing !== 'chunked' || down.head.version === 1)
     if (!isDelimited || !owner.isRequestEnded || path.isDraining() || down.isHalfClosed) owner.isLast = true
-    this.setDeadline(path.timeouts.idleMs)
+    this.setDeadline(this.idleMs)
     this.back.open(down.wire)
     this.back.addText(path.responseText(exchange, head, owner.isLast))
   }
 
   onUpstreamBody(chunk: Buffer, start: number, end: number): void {
-    this.setDeadline(this.path.timeouts.idleMs)
+    this.setDeadline(this.idleMs)
     if (!this.back.add(chunk, start, end)) this.upstream?.wire.pause()
   }
 

@@ -39,6 +39,8 @@ export class Exchange {
   reason: Reason | null = null
   bytesUp = 0
   bytesDown = 0
+  /** What admission counts it in; -1: nothing. */
+  admitted = -1
   isSettled = false
 
   constructor(

@@ -10,6 +10,8 @@ export interface ThreadStart {
   /** 0 … threads − 1; a thread that takes a dead one's place has its number. */
   thread: number
   threads: number
+  /** Counters of the limits, shared by all threads (limits/shared.ts). */
+  limits: SharedArrayBuffer
 }
 
 /**

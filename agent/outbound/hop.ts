@@ -42,11 +42,14 @@ export interface HopCounts {
   open: number
   opened: number
   idle: number
+  /** Exchanges that went over a pooled connection. */
+  reused: number
   failed: number
 }
 
 export class Hop {
-  readonly counts: HopCounts = { open: 0, opened: 0, idle: 0, failed: 0 }
+  readonly counts: HopCounts = { open: 0, opened: 0, idle: 0, reused: 0, failed: 0 }
+  private readonly pools = new Set<Pool>()
   readonly options: HopOptions
 
   constructor(options: HopOptions) {
@@ -65,7 +68,12 @@ export class Hop {
     done: (error: MeshError | null, upstream: Upstream | null) => void,
   ): () => void {
     const endpoint = exchange.endpoint!
-    endpoint.pool ??= new Pool(endpoint, this)
+    if (endpoint.pool === null) {
+      const pool = new Pool(endpoint, this)
+      endpoint.pool = pool
+      if (endpoint.isRetired) pool.retire()
+      else this.pools.add(pool)
+    }
     return (endpoint.pool as Pool).acquire(sourceOf(exchange), this.connectMs(exchange), isFresh, done)
   }
 
@@ -90,6 +98,16 @@ export class Hop {
   ): () => void {
     if (endpoint.isLocal) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
     return this.options.dial(endpoint, source, connectMs, done)
+  }
+
+  /** For Pool alone: it has retired. */
+  forget(pool: EndpointPart): void {
+    this.pools.delete(pool as Pool)
+  }
+
+  /** The connections of each endpoint, for /debug/pools. */
+  report(): object[] {
+    return Array.from(this.pools, (pool) => pool.report())
   }
 
   private connectMs(exchange: Exchange): number {
@@ -142,6 +160,7 @@ class Pool implements EndpointPart, Timed {
   private readonly idle = new Map<string, Upstream[]>()
   private readonly sources = new WeakMap<Upstream, string>()
   private isRetired = false
+  private open = 0
 
   constructor(endpoint: Endpoint, hop: Hop) {
     this.endpoint = endpoint
@@ -158,6 +177,7 @@ class Pool implements EndpointPart, Timed {
     const idle = isFresh ? undefined : this.idle.get(source)
     if (idle !== undefined && idle.length > 0) {
       this.hop.counts.idle--
+      this.hop.counts.reused++
       done(null, idle.pop()!)
       return nothing
     }
@@ -211,17 +231,27 @@ class Pool implements EndpointPart, Timed {
 
   retire(): void {
     this.isRetired = true
+    this.hop.forget(this)
     this.hop.options.deadlines.remove(this)
     for (const idle of this.idle.values()) this.close(idle.splice(0))
   }
 
+  report(): object {
+    let idle = 0
+    for (const connections of this.idle.values()) idle += connections.length
+    const { key, backend, inFlight } = this.endpoint
+    return { endpoint: key, backend, open: this.open, idle, inFlight }
+  }
+
   private adopt(wire: Wire, source: string): Upstream {
     const { counts, options } = this.hop
+    this.open++
     counts.open++
     counts.opened++
     const upstream = new Upstream(wire, options.limits, {
       onUseless: () => this.drop(upstream, source),
       onClosed: () => {
+        this.open--
         counts.open--
       },
     })

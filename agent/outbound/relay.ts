@@ -9,8 +9,13 @@ import { MeshError } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Deadlines } from '../http1/deadline.ts'
 import { requestText, responseText } from '../http1/write.ts'
+import { type Admission, callerKey } from '../limits/admission.ts'
+import type { LagGate } from '../limits/lag.ts'
+import { limitRate } from '../limits/rate.ts'
+import type { Retries } from '../limits/retry.ts'
+import type { SharedLimits } from '../limits/shared.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
-import type { AttemptFailure, HttpPath } from '../path.ts'
+import type { AttemptFailure, HttpPath, Verdict } from '../path.ts'
 import { type OpaquePath, Stream } from '../stream.ts'
 import { callerNamespace, hasMoved } from './caller.ts'
 import { destination } from './destination.ts'
@@ -28,15 +33,21 @@ export interface OutboundParts {
   readonly random: () => number
   readonly snapshot: () => Snapshot
   readonly isDraining: () => boolean
+  readonly lag: LagGate
+  readonly limits: SharedLimits
+  readonly admission: Admission
   readonly chooser: Chooser
   readonly fuses: Fuses
   readonly hop: Hop
+  readonly retries: Retries
   readonly recorders: readonly Recorder[]
+  /** Told of each further attempt. */
+  readonly onRetry: (exchange: Exchange, reason: string) => void
 }
 
 /** Puts the outbound path together. */
 export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
-  const { config, clock, random, snapshot, chooser, hop } = parts
+  const { config, clock, random, snapshot, admission, chooser, hop } = parts
   const fuseOf = (exchange: Exchange): Fuse => parts.fuses.of(exchange.endpoint!, exchange.backend!.policy)
 
   /** destination, then divide. */
@@ -58,6 +69,42 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     return null
   }
 
+  function limit(exchange: Exchange): MeshError | null {
+    const { key, policy } = exchange.port!.service
+    return limitRate(parts.limits, policy.limits, key, callerKey(exchange.caller), clock.wall())
+  }
+
+  /** Takes a place in flight for the caller, or waits for one. */
+  function admit(exchange: Exchange, done: (verdict: Verdict) => void): () => void {
+    const { key, policy } = exchange.port!.service
+    const caller = callerKey(exchange.caller)
+    exchange.admitted = admission.enter(caller, key, policy.limits)
+    if (exchange.admitted >= 0) {
+      onAdmitted(exchange, done)
+      return nothing
+    }
+    return admission.wait(caller, key, policy.limits, (error, admitted) => {
+      exchange.admitted = admitted
+      if (error === null) onAdmitted(exchange, done)
+      else done(error)
+    })
+  }
+
+  function onAdmitted(exchange: Exchange, done: (verdict: Verdict) => void): void {
+    parts.retries.count(exchange.port!.service.key, clock.now())
+    done(null)
+  }
+
+  function retry(exchange: Exchange, { error, status, isSent }: AttemptFailure): number {
+    const { port, request, attempts } = exchange
+    const { key, policy } = port!.service
+    const reason = error === null ? null : error.reason
+    const failure = { reason, status, isSent }
+    const delayMs = parts.retries.decide(policy, key, request?.method ?? '', attempts, failure, clock.now())
+    if (delayMs >= 0) parts.onRetry(exchange, reason ?? String(status))
+    return delayMs
+  }
+
   const path: HttpPath & OpaquePath = {
     direction: 'outbound',
     clock,
@@ -68,8 +115,10 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     isDraining: parts.isDraining,
     isStale: (caller) => hasMoved(caller, snapshot()),
     route: (exchange, meshPort, done) => {
-      done(choose(exchange, meshPort))
-      return () => {}
+      const error = parts.lag.check() ?? choose(exchange, meshPort) ?? limit(exchange)
+      if (error === null) return admit(exchange, done)
+      done(error)
+      return nothing
     },
     endpoint: (exchange, tried) => {
       const { snapshot: own, backend, request } = exchange
@@ -99,8 +148,8 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
       observe(exchange.endpoint!, now - exchange.attemptAt, now)
       if (head.retryAfter !== null) cool(exchange.endpoint!, head.status, head.retryAfter, now, clock.wall())
     },
-    isRepeatable: (exchange) => idempotent.has(exchange.request!.method),
-    retry: retryOnce,
+    isRepeatable: ({ port, request }) => parts.retries.isRepeatable(port!.service.policy, request!.method),
+    retry,
     upgrade: (_exchange, wire, _head, done) => {
       wire.reset()
       done()
@@ -112,15 +161,13 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
       return kind === 'h2' && isDedicated ? new Stream(path, wire, caller, meshPort, onClosed) : null
     },
     connect: (exchange, done) => hop.connect(exchange, done),
-    settle: (exchange, now) => settle(exchange, now, parts.recorders),
+    settle: (exchange, now) => {
+      if (exchange.admitted >= 0) admission.leave(exchange.admitted)
+      exchange.admitted = -1
+      settle(exchange, now, parts.recorders)
+    },
   }
   return path
 }
 
-const idempotent = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-
-function retryOnce(exchange: Exchange, failure: AttemptFailure): number {
-  if (exchange.attempts > 1 || failure.error === null) return -1
-  const isSafe = !failure.isSent || idempotent.has(exchange.request?.method ?? '')
-  return isSafe && failure.error.reason !== 'upstream_timeout' ? 1 : -1
-}
+function nothing(): void {}

@@ -3,6 +3,7 @@
 import { type Clock, systemClock } from '../../agent/clock.ts'
 import { type AgentConfig, readConfig } from '../../agent/config.ts'
 import type { Exchange } from '../../agent/exchange.ts'
+import { limitMemory } from '../../agent/limits/shared.ts'
 import type { FromThread } from '../../agent/mesh/thread.ts'
 import type { Recorder } from '../../agent/outbound/settle.ts'
 import { DataThread } from '../../agent/worker.ts'
@@ -66,11 +67,15 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     },
   }
   const messages: FromThread[] = []
-  const thread = new DataThread({ config, thread: 0, threads: 1 }, (message) => messages.push(message), {
-    clock: options.clock ?? systemClock,
-    random: options.random ?? Math.random,
-    recorders: [recorder],
-  })
+  const thread = new DataThread(
+    { config, thread: 0, threads: 1, limits: limitMemory(1) },
+    (message) => messages.push(message),
+    {
+      clock: options.clock ?? systemClock,
+      random: options.random ?? Math.random,
+      recorders: [recorder],
+    },
+  )
   let version = 0
   const apply = async (...resources: Resource[]) => {
     version++
