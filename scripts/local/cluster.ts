@@ -37,8 +37,11 @@ export interface Cluster {
   remove(resource: Resource, object: Named, graceSeconds?: number): void
   /** A key of a ConfigMap or Secret, decoded. */
   value(resource: 'configmaps' | 'secrets', namespace: string, name: string, key: string): string | undefined
-  /** A token for a pod's ServiceAccount, and when it ends (milliseconds since the epoch). */
-  token(pod: Named, account: string, audience: string, seconds: number): Promise<{ token: string; expires: number }>
+  /**
+   * A token for a pod's ServiceAccount, and when it ends (milliseconds since the epoch).
+   * @throws Error when the API issues none
+   */
+  token(pod: Named, account: string, audience: string, seconds: number): { token: string; expires: number }
   /** A kubeconfig for a client with this token. */
   kubeconfig(token: string): string
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type Cluster, onChange } from './cluster.ts'
 import { type RunningContainer, startContainer } from './container.ts'
 import { processOf, type Surroundings } from './environment.ts'
+import { logFileOf } from './logs.ts'
 import type { AddressPlan } from './nodes.ts'
 import type { Condition, Container, ContainerStatus, Pod } from './objects.ts'
 import type { Reaper } from './reaper.ts'
@@ -55,7 +56,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     for (const pod of pods) {
       const one = running.get(pod.metadata.uid)
       if (pod.metadata.deletionTimestamp) void end(pod, one)
-      else if (!one) void run(pod)
+      else if (!one) run(pod)
       else one.pod = pod
     }
     for (const [uid, one] of running) {
@@ -63,7 +64,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     }
   }
 
-  async function run(pod: Pod): Promise<void> {
+  function run(pod: Pod): void {
     const address = plan.allot(node)
     const folder = join(options.folder, pod.metadata.uid)
     mkdirSync(join(folder, 'home'), { recursive: true })
@@ -79,11 +80,10 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     }
     running.set(pod.metadata.uid, one)
     try {
-      one.volumes = await mountVolumes(cluster, pod, folder)
+      one.volumes = mountVolumes(cluster, pod, folder)
     } catch (error) {
       for (const container of pod.spec.containers) one.refused.set(container.name, (error as Error).message)
     }
-    if (one.ending || !running.has(pod.metadata.uid)) return one.volumes?.close()
     for (const container of pod.spec.containers) {
       if (!one.refused.has(container.name)) launch(one, container)
     }
@@ -105,13 +105,12 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     try {
       const process = processOf(pod, container, around)
       const ports = new Map((container.ports ?? []).map(({ name = '', containerPort }) => [name, containerPort]))
-      const { namespace, name } = pod.metadata
       const started = startContainer({
         container,
         process,
         restartPolicy: pod.spec.restartPolicy ?? 'Always',
         target: { address, from: plan.nodeAddress(node), ports, exec: process },
-        logFile: join(options.logFolder, `${namespace}_${name}_${container.name}.log`),
+        logFile: logFileOf(options.logFolder, pod.metadata, container.name),
         reaper: options.reaper,
         backoffMs: options.backoffMs ?? 1000,
         changed: () => queueMicrotask(() => report(one)),

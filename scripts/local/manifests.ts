@@ -3,6 +3,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parse, parseAllDocuments } from 'yaml'
+import type { NewObject, Store } from './api/store.ts'
 
 /** An object as it stands in a manifest. */
 export interface Manifest {
@@ -43,71 +44,31 @@ export function readManifests(path: string): Manifest[] {
 /** Kinds that others need, in the order in which they must come. */
 const first = ['CustomResourceDefinition', 'Namespace', 'ServiceAccount']
 
-/** A client of the API that writes manifests. */
-export interface Applier {
-  /**
-   * Creates the objects, or changes those that exist.
-   * @throws Error with the API's message
-   */
-  apply(objects: Manifest[]): Promise<void>
-}
-
+/** Where `kubectl apply` keeps what it was last given; with it, kubectl can go on from what was applied here. */
 const annotation = 'kubectl.kubernetes.io/last-applied-configuration'
 
-/** An applier for an API; its objects look as if kubectl had applied them, so that kubectl can go on from there. */
-export function createApplier(url: string, token: string | undefined): Applier {
-  const plurals = new Map<string, { name: string; namespaced: boolean }>()
-  const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` }
-
-  async function request(method: string, path: string, type?: string, body?: object): Promise<Response> {
-    return fetch(`${url}${path}`, {
-      method,
-      headers: { ...authorization, accept: 'application/json', ...(type ? { 'content-type': type } : {}) },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    })
-  }
-
-  async function resourceOf({
-    apiVersion,
-    kind,
-  }: Manifest): Promise<{ base: string; name: string; namespaced: boolean }> {
-    const base = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
-    if (!plurals.has(`${base}/${kind}`)) {
-      const response = await request('GET', base)
-      const { resources = [] } = (await response.json()) as {
-        resources?: { name: string; kind: string; namespaced: boolean }[]
-      }
-      for (const one of resources) if (!one.name.includes('/')) plurals.set(`${base}/${one.kind}`, one)
+/**
+ * Creates the objects, or changes those that exist, as if kubectl had applied them.
+ * @throws Error naming the object that the API refuses, with its message
+ */
+export function applyManifests(store: Store, objects: Manifest[]): void {
+  const rank = ({ kind }: Manifest) => (first.includes(kind) ? first.indexOf(kind) : first.length)
+  for (const object of objects.toSorted((a, b) => rank(a) - rank(b))) {
+    const { kind, metadata, apiVersion } = object
+    try {
+      applyOne(store, object)
+    } catch (error) {
+      throw new Error(`${kind} ${metadata.name} of ${apiVersion}: ${(error as Error).message}`, { cause: error })
     }
-    const found = plurals.get(`${base}/${kind}`)
-    if (!found) throw new Error(`the API doesn't know ${kind} of ${apiVersion}`)
-    return { base, ...found }
   }
+}
 
-  async function applyOne(object: Manifest): Promise<void> {
-    const { base, name: plural, namespaced } = await resourceOf(object)
-    const { name, namespace = 'default' } = object.metadata
-    const collection = namespaced ? `${base}/namespaces/${namespace}/${plural}` : `${base}/${plural}`
-    const annotations = { ...object.metadata.annotations, [annotation]: `${JSON.stringify(object)}\n` }
-    const noted = { ...object, metadata: { ...object.metadata, annotations } }
-    let response = await request(
-      'POST',
-      `${collection}?fieldManager=kubectl-client-side-apply`,
-      'application/json',
-      noted,
-    )
-    if (response.status === 409) {
-      await response.body?.cancel()
-      response = await request('PATCH', `${collection}/${name}`, 'application/merge-patch+json', noted)
-    }
-    const { message } = (await response.json()) as { message?: string }
-    if (!response.ok) throw new Error(`${object.kind} ${name}: ${message ?? response.status}`)
-  }
-
-  return {
-    apply: async (objects) => {
-      const rank = ({ kind }: Manifest) => (first.includes(kind) ? first.indexOf(kind) : first.length)
-      for (const object of objects.toSorted((a, b) => rank(a) - rank(b))) await applyOne(object)
-    },
-  }
+function applyOne(store: Store, object: Manifest): void {
+  const [group = ''] = object.apiVersion.includes('/') ? object.apiVersion.split('/') : []
+  const { name, namespace } = object.metadata
+  const annotations = { ...object.metadata.annotations, [annotation]: `${JSON.stringify(object)}\n` }
+  const noted = { ...object, metadata: { ...object.metadata, annotations } }
+  const write = { manager: 'kubectl-client-side-apply' }
+  if (store.get(`${object.kind}.${group}`, name, namespace) === undefined) store.create(noted as NewObject, write)
+  else store.patch(`${object.kind}.${group}`, name, namespace, noted, write)
 }

@@ -15,9 +15,11 @@ export interface ProxyOptions {
   log?(message: string): void
 }
 
-export interface Proxy {
+export interface KubeProxy {
   /** The addresses listened on, as `address:port`. */
   addresses(): string[]
+  /** Resolves when all changes up to now have taken effect. */
+  settled(): Promise<void>
   close(): Promise<void>
 }
 
@@ -41,16 +43,20 @@ interface Listener {
 }
 
 /** Starts the stand-in; it follows the cluster until closed. */
-export function startProxy(options: ProxyOptions): Proxy {
+export function startProxy(options: ProxyOptions): KubeProxy {
   const { cluster, nodeOf, delayMs = 1000, log = () => {} } = options
   const listeners = new Map<string, Listener>()
   const sockets = new Set<net.Socket>()
+  /** Addresses that can't be listened on (low ports, as a rule); told once, tried again with each change. */
+  const refused = new Set<string>()
   let timer: NodeJS.Timeout | undefined
+  const waiting: (() => void)[] = []
 
   const changed = () => {
     timer ??= setTimeout(() => {
       timer = undefined
       apply(rulesOf(cluster))
+      for (const resolve of waiting.splice(0)) resolve()
     }, delayMs)
   }
   const unwatch = cluster.watch(['services', 'endpointslices'], changed)
@@ -77,7 +83,8 @@ export function startProxy(options: ProxyOptions): Proxy {
     listeners.set(key, listener)
     server.on('connection', (socket) => join(socket, listener.rule))
     server.on('error', (error) => {
-      log(`kube-proxy: ${error.message}`)
+      if (!refused.has(key)) log(`kube-proxy: ${error.message}`)
+      refused.add(key)
       if (listeners.get(key) === listener) listeners.delete(key)
     })
     server.listen(Number(port), address)
@@ -102,14 +109,18 @@ export function startProxy(options: ProxyOptions): Proxy {
 
   function track(socket: net.Socket): void {
     sockets.add(socket)
+    // What an error means is decided by relay(); a socket that has no other side yet just goes.
+    socket.on('error', () => {})
     socket.once('close', () => sockets.delete(socket))
   }
 
   return {
     addresses: () => [...listeners].filter(([, { server }]) => server.listening).map(([address]) => address),
+    settled: () => new Promise((resolve) => (timer === undefined ? resolve() : waiting.push(resolve))),
     close: async () => {
       unwatch()
       clearTimeout(timer)
+      for (const resolve of waiting.splice(0)) resolve()
       const closing = [...listeners.values()].map(({ server }) => new Promise((resolve) => server.close(resolve)))
       listeners.clear()
       for (const socket of sockets) socket.resetAndDestroy()

@@ -26,22 +26,23 @@ const apiAudience = 'https://kubernetes.default.svc'
  * @param folder the pod's own
  * @throws Error naming the volume that local mode can't provide
  */
-export async function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Promise<Volumes> {
+export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volumes {
   const timers = new Set<NodeJS.Timeout>()
   const folders = new Map<string, string>()
-  let isClosed = false
 
   /** Writes a token file, and again before each token ends. */
-  async function keepToken(audience: string, seconds: number, write: (token: string) => void): Promise<void> {
+  function keepToken(audience: string, seconds: number, write: (token: string) => void): void {
     const account = pod.spec.serviceAccountName ?? 'default'
-    const { token, expires } = await cluster.token(pod.metadata, account, audience, seconds)
+    const { token, expires } = cluster.token(pod.metadata, account, audience, seconds)
     write(token)
-    if (isClosed) return
     const timer = setTimeout(
       () => {
         timers.delete(timer)
-        // A pod that has just been deleted gets no token any more.
-        keepToken(audience, seconds, write).catch(() => {})
+        try {
+          keepToken(audience, seconds, write)
+        } catch {
+          // A pod or account that has just been deleted gets no token any more.
+        }
       },
       (expires - Date.now()) * renewAfter,
     )
@@ -56,19 +57,18 @@ export async function mountVolumes(cluster: Cluster, pod: Pod, folder: string): 
     for (const { serviceAccountToken } of volume.projected?.sources ?? []) {
       if (!serviceAccountToken) continue
       const { audience = apiAudience, expirationSeconds = defaultSeconds, path: file } = serviceAccountToken
-      await keepToken(audience, expirationSeconds, (token) => writeWhole(join(path, file), token))
+      keepToken(audience, expirationSeconds, (token) => writeWhole(join(path, file), token))
     }
   }
   let kubeconfig: string | undefined
   if (pod.spec.automountServiceAccountToken !== false) {
     kubeconfig = join(folder, 'kubeconfig')
-    await keepToken(apiAudience, defaultSeconds, (token) => writeWhole(kubeconfig!, cluster.kubeconfig(token)))
+    keepToken(apiAudience, defaultSeconds, (token) => writeWhole(kubeconfig!, cluster.kubeconfig(token)))
   }
   return {
     folders,
     kubeconfig,
     close: () => {
-      isClosed = true
       for (const timer of timers) clearTimeout(timer)
     },
   }

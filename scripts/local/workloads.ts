@@ -155,7 +155,11 @@ function podFor(owner: Deployment | DaemonSet, template: PodTemplate, hash: stri
         { apiVersion: 'apps/v1', kind: owner.kind, name, uid, controller: true, blockOwnerDeletion: true },
       ],
     },
-    spec: { ...template.spec, ...(node ? { nodeName: node } : {}) },
+    spec: {
+      ...template.spec,
+      serviceAccountName: template.spec.serviceAccountName ?? 'default',
+      ...(node ? { nodeName: node } : {}),
+    },
   }
 }
 
@@ -166,7 +170,11 @@ function letters(count: number): string {
 }
 
 function hashOf(template: PodTemplate): string {
-  return createHash('sha256').update(JSON.stringify(template)).digest('hex').slice(0, 10)
+  // The order of fields depends on who wrote the template last, and means nothing.
+  const canonical = JSON.stringify(template, (_, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.fromEntries(sorted(value)) : value,
+  )
+  return createHash('sha256').update(canonical).digest('hex').slice(0, 10)
 }
 
 function isOwned(pod: Pod, owner: Deployment | DaemonSet): boolean {
@@ -208,6 +216,7 @@ function setStatus(
   }
 }
 
+/** The fields of an object by name. */
 function sorted(status: object): [string, unknown][] {
   return Object.entries(status).sort(([a], [b]) => (a < b ? -1 : 1))
 }
