@@ -110,7 +110,7 @@ function describe(what: string, trouble: string): string {
 function openLog(level: string, pod: string): Logger {
   return pino({
     level,
-    base: { process: 'controller', pod },
+    base: { process: 'controller', replica: pod },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (name) => ({ level: name }) },
     serializers: { error: stdSerializers.err },

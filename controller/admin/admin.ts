@@ -5,7 +5,6 @@ import type { Handler } from '../serve.ts'
 import type { Metrics, Parts } from './metrics.ts'
 import type { Ledger } from './ready.ts'
 
-/** Passes that are due but have not been made for so long mean that the process hangs in a loop of its own. */
 export interface AdminOptions {
   parts: Parts
   ledger: Ledger

@@ -49,10 +49,16 @@ export function statusOf(node: SplitNode, object: SmiObject, wall: number): Spli
 
 type Verdict = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>
 
+/** Without them an active split divides nothing. */
+const rootReasons: ReadonlySet<string> = new Set(['RootNotFound', 'NotEnrolled'])
+
 function accepted(node: SplitNode): Verdict {
   const type = 'Accepted'
-  if (node.state === 'active') return { type, status: 'True', reason: 'Accepted', message: `divides ${node.root}` }
-  const cause = node.problems.find(({ severity }) => severity === 'error') ?? node.problems[0]
+  const rootless = node.problems.find(({ reason }) => rootReasons.has(reason))
+  if (node.state === 'active' && rootless === undefined) {
+    return { type, status: 'True', reason: 'Accepted', message: `divides ${node.root}` }
+  }
+  const cause = rootless ?? node.problems.find(({ severity }) => severity === 'error') ?? node.problems[0]
   const fallback = node.state === 'superseded' ? 'SplitSuperseded' : 'RootInvalid'
   return { type, status: 'False', reason: cause?.reason ?? fallback, message: cause?.message ?? `is ${node.state}` }
 }

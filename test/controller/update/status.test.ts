@@ -38,6 +38,10 @@ describe('status of a split', () => {
       'Accepted=False RootNotFound',
       'ResolvedRefs=False RootNotFound',
     ])
+    expect(summary(statusOf(node('active', problem('NotEnrolled', 'warning')), object(), wall))).to.deep.equal([
+      'Accepted=False NotEnrolled',
+      'ResolvedRefs=False NotEnrolled',
+    ])
     expect(summary(statusOf(node('superseded', problem('SplitSuperseded')), object(), wall))).to.deep.equal([
       'Accepted=False SplitSuperseded',
       'ResolvedRefs=True ResolvedRefs',

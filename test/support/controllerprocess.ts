@@ -1,0 +1,66 @@
+// The controller as a process of its own, with its production flags, on free ports of 127.0.0.1.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { until } from './until.ts'
+
+const main = fileURLToPath(new URL('../../controller/main.ts', import.meta.url))
+
+export interface ControllerProcess {
+  readonly pod: string
+  /** The agents' link. */
+  readonly port: number
+  readonly adminPort: number
+  /** Parsed lines of its log. */
+  readonly lines: Record<string, unknown>[]
+  /** Body of a page of the admin port. */
+  get(path: string): Promise<{ status: number; text: string }>
+  isLeader(): Promise<boolean>
+  /** Sends a signal and waits for the end. @returns the exit code, null after SIGKILL */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
+}
+
+/** Starts a controller and waits until both its ports listen. */
+export async function startController(kubeconfig: string, pod: string, ...args: string[]): Promise<ControllerProcess> {
+  const child: ChildProcess = spawn(
+    process.execPath,
+    [main, '--address', '127.0.0.1', '--port', '0', '--admin-port', '0', '--pod', pod, ...args],
+    { env: { PATH: process.env['PATH'] ?? '', KUBECONFIG: kubeconfig }, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const lines: Record<string, unknown>[] = []
+  let rest = ''
+  let errors = ''
+  child.stdout!.on('data', (chunk: Buffer) => {
+    const parts = (rest + chunk.toString()).split('\n')
+    rest = parts.pop()!
+    for (const part of parts) lines.push(JSON.parse(part) as Record<string, unknown>)
+  })
+  child.stderr!.on('data', (chunk: Buffer) => {
+    errors += chunk.toString()
+  })
+  const started = () => lines.find(({ msg }) => msg === 'controller started')
+  await until(() => started() !== undefined || child.exitCode !== null, 'the start of the controller')
+  if (started() === undefined) throw new Error(`the controller ended: ${errors}`)
+  const { port, adminPort } = started() as { port: number; adminPort: number }
+
+  async function get(path: string) {
+    const response = await fetch(`http://127.0.0.1:${adminPort}${path}`)
+    return { status: response.status, text: await response.text() }
+  }
+
+  return {
+    pod,
+    port,
+    adminPort,
+    lines,
+    get,
+    isLeader: async () => (await get('/metrics')).text.includes('weft_controller_leader 1\n'),
+    async stop(signal = 'SIGTERM') {
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
+      child.kill(signal)
+      const [code] = (await once(child, 'exit')) as [number | null]
+      return code
+    },
+  }
+}
