@@ -70,7 +70,7 @@ export interface LocalMesh {
 }
 
 /** What pods get at most when the mesh is stopped: nobody waits for their callers any more. */
-const stopGraceMs = 3000
+const stopGraceMs = 1000
 const startTimeoutMs = 60_000
 
 /**

@@ -41,13 +41,15 @@ const command = new Command('npm start --')
   .option('--quiet', 'no progress, only what to do next', false)
   .allowExcessArguments(false)
 
+/** Ends with the first signal that asks us to. */
+const interruption = new AbortController()
+
 async function main(): Promise<void> {
   const flags = command.parse().opts<Flags>()
   const began = Date.now()
   const progress = (line: string) => {
     if (!flags.quiet) console.log(`${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${line}`)
   }
-  const interruption = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // The second one is from somebody in a hurry: the reaper ends the children when we are gone.
@@ -76,6 +78,7 @@ async function main(): Promise<void> {
 main().then(
   () => process.exit(0),
   (error: unknown) => {
+    if (interruption.signal.aborted) process.exit(130)
     console.error(error instanceof StartError ? `npm start: ${error.message}` : error)
     process.exit(1)
   },
