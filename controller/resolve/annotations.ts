@@ -205,7 +205,7 @@ function reportUnknown(annotations: Record<string, string>, problems: Problems):
   for (const key of Object.keys(annotations)) {
     if (!key.startsWith(prefix)) continue
     const name = key.slice(prefix.length)
-    if (rows[name] !== undefined || otherNames.has(name)) continue
+    if (Object.hasOwn(rows, name) || otherNames.has(name)) continue
     const near = Object.keys(rows).find((each) => each.startsWith(name) || name.startsWith(each) || each.endsWith(name))
     const hint = near === undefined ? 'remove it or correct its name' : `did you mean ${prefix}${near}?`
     problems.warn('AnnotationUnknown', fieldOf(key), `there is no such annotation; ${hint}`)

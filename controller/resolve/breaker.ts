@@ -51,7 +51,8 @@ function isServerErrors([from, to, allFrom, allTo]: number[]): boolean {
 
 /** The quantile q lies above the limit exactly if more than 100 - q percent of the answers take longer. */
 function readLatency(quantile: number, ms: number): Breaker {
-  if (quantile > 0 && quantile < 100 && ms >= 1) return { slowMs: Math.round(ms), successRate: quantile / 100 }
+  if (quantile > 0 && quantile < 100 && ms >= 1)
+    return { slowMs: Math.round(ms), successRate: Math.round(quantile * 1e4) / 1e6 }
   throw new BadValue('needs a quantile between 0 and 100 and a latency of at least 1 ms')
 }
 

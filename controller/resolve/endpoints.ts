@@ -42,7 +42,7 @@ export function endpointsOf(
   source: EndpointSource,
   problems: Problems,
 ): EndpointSpec[] {
-  if (service.spec.type === 'ExternalName') return externalEndpoint(service, port, source.settings, problems)
+  if (service.spec.type === 'ExternalName') return externalEndpoint(service, port, source.settings)
   const found = new Map<string, EndpointSpec>()
   for (const slice of ofOneFamily(service, slices)) {
     const target = slice.ports?.find(
@@ -108,22 +108,11 @@ function isAhead(
   return !pods.isAddressed(toKey(target.namespace ?? slice.metadata.namespace ?? '', target.name))
 }
 
-function externalEndpoint(
-  { spec }: Service,
-  port: ServicePort,
-  settings: Settings,
-  problems: Problems,
-): EndpointSpec[] {
+/** The host itself, where a flag allows it: the agents look it up. */
+function externalEndpoint({ spec }: Service, port: ServicePort, settings: Settings): EndpointSpec[] {
   const host = (spec.externalName ?? '').toLowerCase().replace(/\.$/, '')
-  if (isHostAllowed(host, settings)) {
-    return [{ address: host, port: port.port, node: '', pod: '', podUid: '', account: '', workload: '' }]
-  }
-  problems.warn(
-    'HostRefused',
-    'spec.externalName',
-    `${quote(host)} is outside of the mesh; if it may be reached, the controller needs --foreign-hosts`,
-  )
-  return []
+  if (!isHostAllowed(host, settings)) return []
+  return [{ address: host, port: port.port, node: '', pod: '', podUid: '', account: '', workload: '' }]
 }
 
 function byAddress(a: EndpointSpec, b: EndpointSpec): number {

@@ -63,8 +63,9 @@ function addressesOf({ spec, status }: Service): (string | undefined)[] {
 /** Whether an ExternalName Service may point to a host. */
 export function isHostAllowed(host: string, settings: Settings): boolean {
   const name = host.toLowerCase().replace(/\.$/, '')
-  // A host name that is an address would pass the guard of addresses by.
-  if (canonicalAddress(name) !== null || /^[\d.]+$/.test(name) || name === 'localhost') return false
+  // What resolvers read as an address in disguise (URL standard: a last label that is a number) would pass the guard by.
+  const last = name.slice(name.lastIndexOf('.') + 1)
+  if (name.includes(':') || name === 'localhost' || /^(\d*|0x[\da-f]*)$/.test(last)) return false
   return settings.foreignHosts.some((pattern) => {
     if (!pattern.startsWith('*.')) return name === pattern
     const label = name.slice(0, -(pattern.length - 1))

@@ -38,31 +38,22 @@ export class ServiceReader {
     this.slices = groupSlices(world)
   }
 
-  /** Reads all enrolled Services; problems with labels of others are kept, too. */
+  /** Reads all enrolled Services; others only if they have a problem. */
   readEnrolled(): ReadService[] {
     const enrolled: ReadService[] = []
     for (const service of this.world.services.values()) {
       const problems = new Problems(refOf(service))
       const namespace = this.world.namespaces.get(service.metadata.namespace ?? '')
-      if (this.isIn(service, isEnrolled(service, namespace, this.source.settings, problems), problems)) {
-        enrolled.push(this.add(service, true, problems))
-      } else if (problems.list.length > 0) {
-        this.add(service, false, problems)
-      }
+      const isWanted = isEnrolled(service, namespace, this.source.settings, problems)
+      if (isWanted && !this.isRefused(service)) enrolled.push(this.add(service, true, problems))
+      else if (isWanted || problems.list.length > 0) this.add(service, false, problems)
     }
     return enrolled
   }
 
   /** Outside names are in the mesh only where a flag allows them. */
-  private isIn(service: Service, isWanted: boolean, problems: Problems): boolean {
-    if (!isWanted || service.spec.type !== 'ExternalName') return isWanted
-    if (isHostAllowed(service.spec.externalName ?? '', this.source.settings)) return true
-    problems.warn(
-      'HostRefused',
-      'spec.externalName',
-      `${quote(service.spec.externalName)} is outside of the mesh, so the Service is not enrolled; if it may be reached, the controller needs --foreign-hosts`,
-    )
-    return false
+  private isRefused({ spec }: Service): boolean {
+    return spec.type === 'ExternalName' && !isHostAllowed(spec.externalName ?? '', this.source.settings)
   }
 
   /** Reads a Service that something names, if it exists. */
@@ -84,6 +75,13 @@ export class ServiceReader {
   }
 
   private add(service: Service, isEnrolled: boolean, problems: Problems): ReadService {
+    if (this.isRefused(service)) {
+      problems.warn(
+        'HostRefused',
+        'spec.externalName',
+        `${quote(service.spec.externalName)} is outside of the mesh; if it may be reached, the controller needs --foreign-hosts`,
+      )
+    }
     const annotated = readAnnotations(service, problems)
     const ports = this.readPorts(service, annotated.protocol, isEnrolled, problems)
     const node: ServiceNode = {

@@ -27,8 +27,7 @@ export function parseManifests(text: string, source: string, namespace: string):
   const parsed: Parsed = { objects: [], faults: [] }
   for (const document of parseAllDocuments(text, { maxAliasCount: 100 } as object)) {
     if (!('errors' in document)) continue
-    const [offset = 0] = document.range ?? []
-    const line = lineOf(text, text.slice(offset).search(/\S/) + offset)
+    const line = lineOf(text, document.contents?.range?.[0] ?? 0)
     const [error] = document.errors
     if (error) {
       parsed.faults.push({ source, line: lineOf(text, error.pos[0]), message: firstLine(error.message) })
