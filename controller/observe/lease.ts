@@ -5,7 +5,7 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.ts'
 import { hasStatus, messageOf } from '../errors.ts'
-import type { Api } from './api.ts'
+import type { Api, RequestOptions } from './api.ts'
 
 export interface ElectionOptions {
   api: Api
@@ -85,9 +85,9 @@ export function startElection(options: ElectionOptions): Election {
     }
   }
 
-  async function read(): Promise<Lease | null> {
+  async function read(limits: RequestOptions): Promise<Lease | null> {
     try {
-      return await api.request<Lease>('GET', `${collection}/${name}`, { timeoutMs: renewMs / 2 })
+      return await api.request<Lease>('GET', `${collection}/${name}`, limits)
     } catch (thrown) {
       if (hasStatus(thrown, 404)) return null
       throw thrown
@@ -96,7 +96,8 @@ export function startElection(options: ElectionOptions): Election {
 
   /** One attempt. @returns whether the lease is ours now */
   async function attempt(): Promise<boolean> {
-    const lease = await read()
+    const limits = { timeoutMs: renewMs / 2, signal: stopping.signal }
+    const lease = await read(limits)
     const askedAt = clock.now()
     if (lease === null) {
       const body: Lease = {
@@ -105,7 +106,7 @@ export function startElection(options: ElectionOptions): Election {
         metadata: { name, namespace },
         spec: record({}),
       }
-      observe(await api.request<Lease>('POST', collection, { body, timeoutMs: renewMs / 2 }))
+      observe(await api.request<Lease>('POST', collection, { body, ...limits }))
       renewedAt = askedAt
       return true
     }
@@ -114,7 +115,7 @@ export function startElection(options: ElectionOptions): Election {
     if (leader !== '' && leader !== identity && clock.now() < seenAt + durationMs(spec)) return false
     // The resourceVersion that was read goes with it: of two that try at once, one gets a 409.
     const body: Lease = { ...lease, spec: record(spec) }
-    observe(await api.request<Lease>('PUT', `${collection}/${name}`, { body, timeoutMs: renewMs / 2 }))
+    observe(await api.request<Lease>('PUT', `${collection}/${name}`, { body, ...limits }))
     renewedAt = askedAt
     return true
   }
@@ -138,6 +139,7 @@ export function startElection(options: ElectionOptions): Election {
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       const hasIt = await attempt().catch((thrown) => {
+        if (stopping.signal.aborted) return null
         // A conflict only says that another replica was faster; the next attempt sees its record.
         if (!hasStatus(thrown, 409)) log.warn({ error: messageOf(thrown) }, 'taking or renewing the lease failed')
         return null
@@ -162,7 +164,7 @@ export function startElection(options: ElectionOptions): Election {
 
   async function release(): Promise<void> {
     try {
-      const lease = await read()
+      const lease = await read({ timeoutMs: 2000 })
       if (lease?.spec?.holderIdentity !== identity) return
       const time = microTime(clock.wall())
       const spec = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: time, acquireTime: time }
@@ -183,11 +185,10 @@ export function startElection(options: ElectionOptions): Election {
       return leader
     },
     async stop() {
-      const wasLeader = isLeader
       stopping.abort()
       become(false)
       await done
-      if (wasLeader) await release()
+      await release()
     },
   }
 }

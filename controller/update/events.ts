@@ -16,7 +16,7 @@ export interface Notice {
 }
 
 export interface EventsOptions {
-  api: Api
+  api: Pick<Api, 'request'>
   clock: Clock
   log: Logger
   /** Name of this replica. */

@@ -75,9 +75,16 @@ function stepFor(
   // Taken by somebody else (resolve says so in a problem), on its way out, or to be deleted because its type is wrong.
   if (!isOurs(actual, mesh) || actual.metadata.deletionTimestamp !== undefined) return []
   if (actual.spec.type !== desired.spec.type) return []
+  const text = JSON.stringify(desired)
+  if (inOrder.get(actual) === text) return []
   const body = merge(desired, actual)
-  return isEqual(body, actual) ? [] : [{ verb: 'replace', key, desired, body }]
+  if (!isEqual(body, actual)) return [{ verb: 'replace', key, desired, body }]
+  inOrder.set(actual, text)
+  return []
 }
+
+/** What an observed Service was found to agree with: most passes change nothing here. */
+const inOrder = new WeakMap<Service, string>()
 
 /** The observed Service with our fields as they should be; fields that are not ours stay. */
 function merge(desired: DesiredService, actual: Service): Service {

@@ -6,6 +6,7 @@ import { backoff, type Clock } from '../clock.ts'
 import { ApiError, hasStatus, messageOf } from '../errors.ts'
 import type { Api } from '../observe/api.ts'
 import type { Served } from '../observe/discovery.ts'
+import type { World } from '../observe/world.ts'
 import type { Pass } from '../pipeline.ts'
 import type { Settings } from '../resolve/settings.ts'
 import { type Notice, openEvents } from './events.ts'
@@ -38,10 +39,13 @@ const parallel = 8
 
 /** Opens the updater, which does not lead. */
 export function openUpdater(options: UpdaterOptions): Updater {
-  const { api, clock, log, settings } = options
-  const events = openEvents(options)
+  const { clock, log, settings } = options
   const writes = new Map<string, number>()
   const stopping = new AbortController()
+  const api: Pick<Api, 'request'> = {
+    request: (method, path, more) => options.api.request(method, path, { ...more, signal: stopping.signal }),
+  }
+  const events = openEvents({ ...options, api })
   const wait = backoff(clock, 1000, 60_000)
   let failures = 0
   let isLeader = false
@@ -81,7 +85,10 @@ export function openUpdater(options: UpdaterOptions): Updater {
 
   async function bring(pass: Pass): Promise<void> {
     const plan = planServices(pass.translation.services, pass.world.services, settings)
-    for (const group of [plan.withdraw, plan.addresses, plan.aliases, plan.cleanup]) await takeAll(group)
+    const isLasting = ({ verb, key }: Step) => verb === 'delete' || !isEnding(pass.world, key.split('/')[0]!)
+    for (const group of [plan.withdraw, plan.addresses, plan.aliases, plan.cleanup]) {
+      await takeAll(group.filter(isLasting))
+    }
     await writeStatuses(pass)
     await events.write([...pass.translation.problems, ...refused], mayWrite)
   }
@@ -105,9 +112,12 @@ export function openUpdater(options: UpdaterOptions): Updater {
         log.debug({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'Service changed meanwhile')
         return
       }
+      if (stopping.signal.aborted) return
       failures++
       log.warn({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'writing a Service failed')
-      if (thrown instanceof ApiError && thrown.status !== 0) refused.push(...noticeOf(step, thrown))
+      if (!(thrown instanceof ApiError)) return
+      if (thrown.status === 429) await clock.sleep(Math.min(thrown.retryAfter || 1, 10) * 1000, stopping.signal)
+      else if (thrown.status !== 0) refused.push(...noticeOf(step, thrown))
     }
   }
 
@@ -139,7 +149,7 @@ export function openUpdater(options: UpdaterOptions): Updater {
         await api.request('PATCH', path, { body: { status }, contentType: 'application/merge-patch+json' })
         counted('patch', 'TrafficSplit')
       } catch (thrown) {
-        if (hasStatus(thrown, 404) || hasStatus(thrown, 409)) continue
+        if (hasStatus(thrown, 404) || hasStatus(thrown, 409) || stopping.signal.aborted) continue
         failures++
         log.warn({ split: node.key, error: messageOf(thrown) }, 'writing a status failed')
       }
@@ -181,6 +191,11 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+}
+
+/** A namespace that is going takes nothing new. */
+function isEnding(world: World, namespace: string): boolean {
+  return world.namespaces.get(namespace)?.metadata.deletionTimestamp !== undefined
 }
 
 /** The user's Service should show that its alias can't be written: a quota, a policy or missing rights refuse it. */
