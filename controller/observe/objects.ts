@@ -78,8 +78,6 @@ export interface Service extends KubeObject {
     type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName'
     clusterIP?: string
     clusterIPs?: string[]
-    /** The first is the family that clients get. */
-    ipFamilies?: ('IPv4' | 'IPv6')[]
     externalIPs?: string[]
     externalName?: string
     selector?: Record<string, string>

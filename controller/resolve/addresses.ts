@@ -14,6 +14,12 @@ export function canonicalAddress(text: string): string | null {
   return mapped?.[1] ?? address
 }
 
+/** The address if it is IPv4, which is what the mesh carries, else ''. */
+export function carriedAddress(text: string | undefined): string {
+  const address = text === undefined ? null : canonicalAddress(text)
+  return address !== null && isIPv4(address) ? address : ''
+}
+
 /** Loopback, link-local, unspecified, multicast, reserved, and prefixes that carry an IPv4 address inside. */
 const reserved = makeBlocks([
   '0.0.0.0/8',

@@ -1,7 +1,9 @@
 // Names and addresses in the cluster: which alias an enrolled Service gets, and which shadow Service if it has a dedicated
 // address. A name that is taken is left alone, and of two that want one the older has it.
 
+import type { Service } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
+import { carriedAddress } from './addresses.ts'
 import { isOurs } from './enrol.ts'
 import { aliasName, labels, nameOf, namespaceOf, shadowName, toKey } from './names.ts'
 import { type Problems, quote } from './problem.ts'
@@ -58,11 +60,16 @@ export function chooseShadows(
       continue
     }
     owners.set(name, node.key)
-    const address = other?.spec.clusterIP
-    node.shadow = { name, address: address === undefined || address === 'None' ? '' : address }
+    node.shadow = { name, address: serviceAddress(other) }
   }
 }
 
 function standsFor(of: Record<string, string>, key: string): boolean {
   return toKey(of[labels.namespace] ?? '', of[labels.service] ?? '') === key
+}
+
+/** ClusterIP of a Service; '' while it has none that the mesh carries. */
+export function serviceAddress(service: Service | undefined): string {
+  const { clusterIP, clusterIPs = [] } = service?.spec ?? {}
+  return [clusterIP, ...clusterIPs].map(carriedAddress).find((address) => address !== '') ?? ''
 }

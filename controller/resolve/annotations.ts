@@ -15,7 +15,6 @@ import {
   readHeaderName,
   readHeaderNames,
   readPercent,
-  readPositive,
   readRedirect,
   readRetryOn,
   readRewrite,
@@ -76,9 +75,9 @@ const rows: Record<string, Row> = {
     read: (value) => ({ policy: { limits: { inFlightPerCaller: readWhole(value, 1, 1_000_000) } } }),
   },
   'queue-per-caller': { read: (value) => ({ policy: { limits: { queuePerCaller: readWhole(value, 0, 1_000_000) } } }) },
-  rate: { traefik: 'ratelimit-average', read: (value) => ({ rate: { perSecond: readPositive(value, maxRate) } }) },
+  rate: { traefik: 'ratelimit-average', read: (value) => ({ rate: { perSecond: readWhole(value, 1, maxRate) } }) },
   'rate-burst': { traefik: 'ratelimit-burst', read: (value) => ({ rate: { burst: readWhole(value, 1, maxRate) } }) },
-  'rate-per-caller': { read: (value) => ({ callerRate: { perSecond: readPositive(value, maxRate) } }) },
+  'rate-per-caller': { read: (value) => ({ callerRate: { perSecond: readWhole(value, 1, maxRate) } }) },
   'rate-per-caller-burst': { read: (value) => ({ callerRate: { burst: readWhole(value, 1, maxRate) } }) },
   balance: {
     read: (value) => ({ balance: { kind: readChoice(value, ['ewma', 'least-request', 'round-robin', 'hash']) } }),
@@ -249,7 +248,7 @@ function rateOf(
   problems: Problems,
 ): { perSecond: number; burst: number } | undefined {
   if (rate?.perSecond !== undefined) {
-    return { perSecond: rate.perSecond, burst: rate.burst ?? Math.max(1, Math.ceil(rate.perSecond)) }
+    return { perSecond: rate.perSecond, burst: rate.burst ?? rate.perSecond }
   }
   if (rate?.burst !== undefined) needs(`${name}-burst`, name, problems)
   return undefined

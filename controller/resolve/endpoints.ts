@@ -1,6 +1,7 @@
 // Endpoints: the ready addresses of each port of a Service, out of its EndpointSlices, each judged by the guard. The pod is
 // looked up by address; what a slice says about nodes and pods is not believed.
 
+import { isIPv4 } from 'node:net'
 import type { EndpointSpec, Key } from '../contract/resources.ts'
 import type { EndpointSlice, Service, ServicePort } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
@@ -43,24 +44,25 @@ export function endpointsOf(
   problems: Problems,
 ): EndpointSpec[] {
   if (service.spec.type === 'ExternalName') return externalEndpoint(service, port, source.settings)
+  const carried = slices.filter(({ addressType }) => addressType === 'IPv4')
+  if (
+    carried.length === 0 &&
+    slices.some(({ addressType, endpoints }) => addressType === 'IPv6' && endpoints?.length)
+  ) {
+    problems.warn(
+      'EndpointRefused',
+      'spec.ipFamilies',
+      'there are only IPv6 endpoints, which the mesh does not carry; add IPv4',
+    )
+  }
   const found = new Map<string, EndpointSpec>()
-  for (const slice of ofOneFamily(service, slices)) {
+  for (const slice of carried) {
     const target = slice.ports?.find(
       ({ name, protocol }) => (name ?? '') === (port.name ?? '') && (protocol ?? 'TCP') === 'TCP',
     )
-    if (!target?.port) continue
-    collect(slice, target.port, source, found, problems)
+    if (target?.port) collect(slice, target.port, source, found, problems)
   }
   return [...found.values()].sort(byAddress)
-}
-
-/** Clients get addresses of one family, else a pod with two addresses would count twice. */
-function ofOneFamily(service: Service, slices: EndpointSlice[]): EndpointSlice[] {
-  const addresses = slices.filter(({ addressType }) => addressType !== 'FQDN')
-  const wanted =
-    service.spec.ipFamilies?.[0] ?? (addresses.some(({ addressType }) => addressType === 'IPv4') ? 'IPv4' : 'IPv6')
-  const chosen = addresses.filter(({ addressType }) => addressType === wanted)
-  return chosen.length > 0 ? chosen : addresses
 }
 
 function collect(
@@ -84,8 +86,8 @@ function collect(
       continue
     }
     const { address, seat } = judgement
-    // A slice may lag behind the end of its pod.
-    if (seat !== null && !seat.isLive) continue
+    // A slice may lag behind the end of its pod, or hold what its address type does not announce.
+    if ((seat !== null && !seat.isLive) || !isIPv4(address)) continue
     found.set(`${address}:${port}`, {
       address,
       port,

@@ -4,7 +4,7 @@
 import type { Key } from '../contract/resources.ts'
 import { keyOf, type Pod } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { canonicalAddress } from './addresses.ts'
+import { canonicalAddress, carriedAddress } from './addresses.ts'
 import { toKey } from './names.ts'
 import type { Settings } from './settings.ts'
 import type { MachineNode, PodNode } from './topology.ts'
@@ -65,9 +65,9 @@ function groupByNode(
     return node
   }
   for (const name of world.nodes.keys()) nodeNamed(name)
-  for (const [name, pod] of agents) nodeNamed(name).agent = canonicalAddress(pod.status?.podIP ?? '') ?? ''
+  for (const [name, pod] of agents) nodeNamed(name).agent = addressOf(pod)
   for (const [address, seat] of byAddress) {
-    // A pod with two addresses is listed by its first.
+    // A pod with two addresses is listed by the one that is carried.
     if (address !== seat.address || isMeshPod(seat, world, settings)) continue
     const { uid, key, account, workload, isLive, startedAt } = seat
     nodeNamed(seat.node).pods.push({ uid, key, address, account, workload, isLive, startedAt })
@@ -92,8 +92,8 @@ function isAgent(pod: Pod, settings: Settings): boolean {
 
 function isReady(pod: Pod): boolean {
   const { status } = pod
-  if (!status?.podIP || !pod.spec.nodeName || hasEnded(pod)) return false
-  return status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false
+  if (addressOf(pod) === '' || !pod.spec.nodeName || hasEnded(pod)) return false
+  return status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false
 }
 
 /** While one agent replaces another on its node: the one that stays, else the younger. */
@@ -126,21 +126,25 @@ function readSeat(pod: Pod): Seat | null {
   if (spec.hostNetwork || !spec.nodeName || !status?.podIP) return null
   const texts = [status.podIP, ...(status.podIPs ?? []).map(({ ip }) => ip)]
   const addresses = [...new Set(texts.map(canonicalAddress))].filter((address) => address !== null)
-  const [address] = addresses
-  if (address === undefined) return null
   const namespace = metadata.namespace ?? ''
   return {
     uid: metadata.uid,
     key: keyOf(pod),
     namespace,
     node: spec.nodeName,
-    address,
+    address: addressOf(pod),
     addresses,
     account: toKey(namespace, spec.serviceAccountName || 'default'),
     workload: workloadOf(pod),
     isLive: !hasEnded(pod),
     startedAt: startOf(pod),
   }
+}
+
+/** Of a pod with several addresses the one that the mesh carries; '' if there is none. */
+function addressOf({ status }: Pod): string {
+  const texts = [status?.podIP, ...(status?.podIPs ?? []).map(({ ip }) => ip)]
+  return texts.map(carriedAddress).find((address) => address !== '') ?? ''
 }
 
 /** A live pod has an address before an ended one, then the one that started later. */

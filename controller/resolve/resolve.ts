@@ -4,7 +4,7 @@
 import type { Key } from '../contract/resources.ts'
 import { keyOf, refOf } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { chooseAlias, chooseShadows } from './aliases.ts'
+import { chooseAlias, chooseShadows, serviceAddress } from './aliases.ts'
 import { divide } from './divide.ts'
 import { readNamespace } from './enrol.ts'
 import { readGroup } from './groups.ts'
@@ -56,7 +56,7 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
 
   const mesh = world.services.get(toKey(settings.namespace, settings.meshService))
   return {
-    mesh: { address: mesh?.spec.clusterIP ?? '' },
+    mesh: { address: serviceAddress(mesh) },
     namespaces: readNamespaces(world, settings),
     services: sorted([...services.values()]),
     splits: sorted(splits.map(({ node }) => node)),

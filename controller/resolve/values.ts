@@ -42,13 +42,6 @@ export function readWhole(text: string, least: number, most: number): number {
   throw new BadValue(`must be a whole number from ${least} to ${most}`)
 }
 
-/** A number above 0. */
-export function readPositive(text: string, most: number): number {
-  const value = /^\d{1,10}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
-  if (value > 0 && value <= most) return value
-  throw new BadValue(`must be a number above 0, at most ${most}`)
-}
-
 /** A percentage with or without its sign: 0 to 100. */
 export function readPercent(text: string): number {
   const value = /^\d{1,3}(\.\d{1,6})?%?$/.test(text) ? Number(text.replace('%', '')) : Number.NaN

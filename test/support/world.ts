@@ -1,6 +1,7 @@
 // Worlds for tests of the controller, from manifests as one would apply them. What the API server would add is added.
 
 import { parseAllDocuments } from 'yaml'
+import { problemOf } from '../../agent/mesh/schema.ts'
 import type { KubeObject } from '../../controller/observe/objects.ts'
 import { emptyWorld, type World } from '../../controller/observe/world.ts'
 import type { Problem } from '../../controller/resolve/problem.ts'
@@ -42,7 +43,7 @@ export interface Pass {
   translation: Translation
 }
 
-/** Resolves and translates. */
+/** Resolves and translates. Whatever comes out must be what agents take: one resource that they refuse holds up everything. */
 export function passOf(
   world: World,
   settings: Partial<Settings> = {},
@@ -51,7 +52,12 @@ export function passOf(
 ): Pass {
   const all = { ...defaultSettings, ...settings }
   const topology = resolve(world, all, previous, at)
-  return { topology, translation: translate(topology, all) }
+  const translation = translate(topology, all)
+  for (const { resource } of [...translation.common, ...[...translation.nodes.values()].flat()]) {
+    const refusal = problemOf(resource)
+    if (refusal !== null) throw new Error(`agents refuse ${refusal}`)
+  }
+  return { topology, translation }
 }
 
 /** `Kind name: Reason` of each problem, as it is said shortest. */

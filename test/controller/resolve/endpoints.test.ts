@@ -64,14 +64,10 @@ describe('endpoints', () => {
     ])
   })
 
-  it('takes one family of a dual-stack Service: its first', () => {
+  it('takes the IPv4 half of a dual-stack Service, and says if there is none', () => {
     const six = slice('six', '[{addresses: ["fd00::1"]}]', port, 'IPv6')
-    const four = slice('four', one, port)
-    expect(run(plain, six, four).ports).to.deep.equal([[80, '10.1.0.1:8080']])
-    expect(run(service('{ipFamilies: [IPv6, IPv4], ports: [{port: 80}]}'), six, four).ports).to.deep.equal([
-      [80, 'fd00::1:8080'],
-    ])
-    expect(run(plain, six).ports).to.deep.equal([[80, 'fd00::1:8080']])
+    expect(run(plain, six, slice('four', one, port))).to.deep.equal({ ports: [[80, '10.1.0.1:8080']], problems: [] })
+    expect(run(plain, six)).to.deep.equal({ ports: [[80]], problems: ['Service web: EndpointRefused'] })
   })
 
   it('survives what the API server writes for nothing', () => {
@@ -87,6 +83,7 @@ describe('endpoints', () => {
     const { ports, problems } = run(plain, slice('s', '[{addresses: [evil.example.com]}]', port, 'FQDN'))
     expect(ports).to.deep.equal([[80]])
     expect(problems).to.deep.equal([])
+    expect(run(plain, slice('s', '[{addresses: ["fd00::1"]}]', port)).ports).to.deep.equal([[80]])
   })
 
   it('is silent about slices that lag behind a pod’s end or run ahead of its start', () => {

@@ -40,6 +40,13 @@ describe('pods', () => {
     expect(found).to.include({ account: 'shop/default', startedAt: Date.parse('2026-11-01T00:00:00Z') })
   })
 
+  it('lists a pod by its IPv4 address, wherever that stands', () => {
+    const six = pod('p').replace('podIP: 10.1.0.1', 'podIP: "fd00::1", podIPs: [{ip: "fd00::1"}, {ip: 10.1.0.1}]')
+    expect(podsOf(six).map(({ address }) => address)).to.deep.equal(['10.1.0.1'])
+    expect(podsOf(pod('p').replace('10.1.0.1', '"fd00::1"'))).to.deep.equal([])
+    expect(nodesOf(agent('a', '"fd00::1"'))[0]?.agent ?? '').to.equal('')
+  })
+
   it('leaves out host-network pods, pods without address or node', () => {
     expect(podsOf(pod('p', { spec: ', hostNetwork: true' }))).to.deep.equal([])
     expect(
