@@ -21,20 +21,42 @@ export async function readReport(request: IncomingMessage): Promise<Report | str
   }
 }
 
+/** Longest text of a field, in characters. */
+const textLimit = 300
+/** An agent uses the certificates of a handful of roots at most. */
+const signersLimit = 16
+
 function checkReport(value: unknown): Report | string {
   if (!isRecord(value)) return 'the report is not an object'
-  const { node, pod, version, error } = value
-  for (const [name, field] of Object.entries({ node, pod, version })) {
-    if (typeof field !== 'string' || field.length > 300)
-      return `field "${name}" must be a string of at most 300 characters`
+  const { node, pod, version, error, trust, signers } = value
+  for (const [name, field] of Object.entries({ node, pod, version, ...(trust === undefined ? {} : { trust }) })) {
+    if (!isText(field)) return `field "${name}" must be a string of at most ${textLimit} characters`
   }
   if (node === '' || pod === '') return 'fields "node" and "pod" must not be empty'
-  const texts = { node: node as string, pod: pod as string, version: version as string }
-  if (error === null) return { ...texts, error: null }
-  if (!isRecord(error) || typeof error['version'] !== 'string' || typeof error['message'] !== 'string') {
-    return 'field "error" must be null or {version, message}'
+  if (error !== null && !isFailure(error)) return 'field "error" must be null or {version, message}'
+  if (signers !== undefined && !isTexts(signers)) {
+    return `field "signers" must be a list of at most ${signersLimit} strings`
   }
-  return { ...texts, error: { version: error['version'], message: error['message'] } }
+  return {
+    node: node as string,
+    pod: pod as string,
+    version: version as string,
+    error: error === null ? null : { version: error.version, message: error.message },
+    ...(trust === undefined ? {} : { trust: trust as string }),
+    ...(signers === undefined ? {} : { signers }),
+  }
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= textLimit
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length <= signersLimit && value.every(isText)
+}
+
+function isFailure(value: unknown): value is { version: string; message: string } {
+  return isRecord(value) && typeof value['version'] === 'string' && typeof value['message'] === 'string'
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -18,6 +18,8 @@ export interface TransmitterOptions {
   /** Name of this replica. */
   controller: string
   authenticate: Authenticate
+  /** An authenticated agent has reported. */
+  reported?(report: Report): void
 }
 
 /** An agent, for /debug and /metrics. */
@@ -133,6 +135,7 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
       log.error({ ...agent, version, inForce: parsed.version, error: message }, 'agent refused a snapshot')
     }
     forgetOldReports()
+    options.reported?.(parsed)
     response.writeHead(204).end()
   }
 

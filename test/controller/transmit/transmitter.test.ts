@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { systemClock } from '../../../controller/clock.ts'
+import type { Report } from '../../../controller/contract/messages.ts'
 import type { Resource } from '../../../controller/contract/resources.ts'
 import { emptyWorld, type World } from '../../../controller/observe/world.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
@@ -58,6 +59,7 @@ describe('transmitter', () => {
   let server: Server
   let links: AgentLink[]
   let sockets: Socket[]
+  let reports: Report[]
   const world: World = {
     ...emptyWorld,
     pods: new Map([
@@ -71,11 +73,13 @@ describe('transmitter', () => {
   beforeEach(async () => {
     links = []
     sockets = []
+    reports = []
     transmitter = openTransmitter({
       clock: systemClock,
       log,
       controller: 'controller-1',
       authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+      reported: (each) => reports.push(each),
     })
     server = await startServer('127.0.0.1', 0, [transmitter.handle])
   })
@@ -284,7 +288,9 @@ describe('transmitter', () => {
     await report({ node: 'node1', pod: 'agent-1', version, error })
     expect(transmitter.agents()[0]!.error).to.deep.equal(error)
     // A report may come without a session: the Service may send it to another replica.
-    await report({ node: 'node2', pod: 'agent-2', version, error: null })
+    const trusting = { node: 'node2', pod: 'agent-2', version, error: null, trust: 'hash', signers: ['root'] }
+    await report({ ...trusting, other: 'dropped' })
+    expect(reports.at(-1)).to.deep.equal(trusting)
     expect(transmitter.agents()[1]).to.include({ node: 'node2', isConnected: false, applied: version })
   })
 
@@ -297,6 +303,8 @@ describe('transmitter', () => {
       [{ ...good, node: '' }, 400, 'must not be empty'],
       [{ ...good, error: 'x' }, 400, 'field "error"'],
       [{ ...good, version: 'x'.repeat(20_000) }, 400, 'exceeds'],
+      [{ ...good, trust: 7 }, 400, 'field "trust"'],
+      [{ ...good, signers: ['a', 7] }, 400, 'field "signers"'],
       [{ ...good, node: 'node2' }, 403, 'not on "node2"'],
     ] as const) {
       const { status: got, text } = await report(body)
