@@ -4,7 +4,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { type Dispatcher, Pool } from 'undici'
+import { Agent, type Dispatcher } from 'undici'
 import type { Message, Report } from '../../controller/contract/messages.ts'
 import { contract } from '../../controller/contract/version.ts'
 import type { Clock, Timer } from '../clock.ts'
@@ -20,6 +20,8 @@ export interface LinkOptions {
   readonly pod: string
   /** Empty: no token is shown. */
   readonly tokenFile: string
+  /** What requests are sent with now; asked for each of them. */
+  readonly dispatcher: () => Dispatcher
   readonly clock: Clock
   readonly random: () => number
   readonly log: Log
@@ -51,6 +53,11 @@ export interface LinkStatus {
   readonly refusal: { readonly version: string; readonly message: string } | null
 }
 
+/** Sends requests to a controller in plain text. */
+export function plainDispatcher(): Dispatcher {
+  return new Agent({ allowH2: false, connect: { timeout: 5000 } })
+}
+
 /** Jittered delay before an attempt: 10 ms, doubling to 15 s, each between its half and its whole. */
 export function reconnectDelay(failures: number, random: () => number): number {
   return Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(failures, 20)) * (0.5 + random() / 2)
@@ -58,7 +65,6 @@ export function reconnectDelay(failures: number, random: () => number): number {
 
 export class Link {
   readonly #options: LinkOptions
-  readonly #pool: Pool
   readonly #stopped = new AbortController()
   #status: LinkStatus = {
     isConnected: false,
@@ -78,14 +84,6 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#options = options
-    // One connection for the stream, one for reports. Time-outs between bytes are the watchdog's business.
-    this.#pool = new Pool(options.controller, {
-      connections: 2,
-      allowH2: false,
-      connect: { timeout: 5000 },
-      headersTimeout: silenceMs,
-      bodyTimeout: 0,
-    })
   }
 
   get status(): LinkStatus {
@@ -100,7 +98,6 @@ export class Link {
   async stop(): Promise<void> {
     this.#stopped.abort()
     await this.#running
-    await this.#pool.destroy()
   }
 
   async #run(): Promise<void> {
@@ -133,8 +130,16 @@ export class Link {
     const signal = AbortSignal.any([this.#stopped.signal, silence.signal])
     try {
       const headers = { ...(await this.#headers()), 'accept-encoding': 'gzip', accept: 'application/x-ndjson' }
-      const path = `/v1/snapshot?${query}`
-      const response = await this.#pool.request({ method: 'GET', path, headers, signal })
+      const response = await this.#options.dispatcher().request({
+        origin: controller,
+        path: `/v1/snapshot?${query}`,
+        method: 'GET',
+        headers,
+        signal,
+        headersTimeout: silenceMs,
+        // The time between bytes is the watchdog's business.
+        bodyTimeout: 0,
+      })
       if (response.statusCode !== 200) throw new Error(await complaint(response))
       this.#set({ isConnected: true, connects: this.#status.connects + 1 })
       this.#wanted = null
@@ -211,7 +216,8 @@ export class Link {
   }
 
   async #post(report: Report): Promise<void> {
-    const response = await this.#pool.request({
+    const response = await this.#options.dispatcher().request({
+      origin: this.#options.controller,
       method: 'POST',
       path: '/v1/report',
       headers: { ...(await this.#headers()), 'content-type': 'application/json' },

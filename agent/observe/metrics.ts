@@ -128,7 +128,7 @@ function durations({ labels, slots }: Total): Sample[] {
 function scalarMetrics(gatherer: Gatherer): Metric[] {
   const metrics = new Map<string, Metric>()
   for (const [slot, { metric, type, help, labels = {} }] of scalars.entries()) {
-    const isByThread = type.endsWith('by thread')
+    const isByThread = type === 'gauge by thread'
     const scale = metric.includes('_seconds') ? 1000 : 1
     const read = (): Sample[] => {
       const { live, ended } = gatherer.scalar(slot)
@@ -140,7 +140,7 @@ function scalarMetrics(gatherer: Gatherer): Metric[] {
     }
     const before = metrics.get(metric)
     const all = before === undefined ? read : () => [...before.read(), ...read()]
-    metrics.set(metric, { name: metric, help, type: type.startsWith('counter') ? 'counter' : 'gauge', read: all })
+    metrics.set(metric, { name: metric, help, type: type === 'counter' ? 'counter' : 'gauge', read: all })
   }
   return [...metrics.values()]
 }

@@ -60,7 +60,7 @@ export function bucketOf(ms: number): number {
 interface ScalarFacts {
   readonly metric: string
   /** Gauges that mean nothing when added up carry the thread as a label. */
-  readonly type: 'counter' | 'gauge' | 'gauge by thread' | 'counter by thread'
+  readonly type: 'counter' | 'gauge' | 'gauge by thread'
   readonly help: string
   readonly labels?: Readonly<Record<string, string>>
 }
@@ -149,11 +149,6 @@ const scalarFacts = {
     metric: 'weft_event_loop_lag_seconds',
     type: 'gauge by thread',
     help: 'Longest delay of a timer in the last second.',
-  },
-  loopBusyMs: {
-    metric: 'weft_event_loop_busy_seconds_total',
-    type: 'counter by thread',
-    help: 'Time that the event loop was not idle.',
   },
 } as const satisfies Record<string, ScalarFacts>
 

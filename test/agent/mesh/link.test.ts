@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { expect } from 'chai'
 import { systemClock } from '../../../agent/clock.ts'
 import { Keeper } from '../../../agent/mesh/keeper.ts'
-import { Link, type LinkOptions, reconnectDelay } from '../../../agent/mesh/link.ts'
+import { Link, type LinkOptions, plainDispatcher, reconnectDelay } from '../../../agent/mesh/link.ts'
 import { nothing, resourceIn, type Wanted } from '../../../agent/mesh/store.ts'
 import { FakeClock } from '../../support/clock.ts'
 import { FakeController, type Stream } from '../../support/controller.ts'
@@ -21,6 +21,7 @@ describe('agent/mesh/link', () => {
   let keeper: Keeper
   let log: QuietLog
   let folder: string
+  let dispatcher: ReturnType<typeof plainDispatcher>
   let script: (stream: Stream, number: number) => void
 
   beforeEach(async () => {
@@ -32,10 +33,12 @@ describe('agent/mesh/link', () => {
     controller = new FakeController((stream) => script(stream, controller.streams.length))
     keeper = new Keeper(systemClock, () => {})
     log = new QuietLog()
+    dispatcher = plainDispatcher()
   })
 
   afterEach(async () => {
     await link.stop()
+    await dispatcher.destroy()
     await controller.close()
     await rm(folder, { recursive: true })
   })
@@ -46,6 +49,7 @@ describe('agent/mesh/link', () => {
       node: 'node1',
       pod: 'agent-1',
       tokenFile: '',
+      dispatcher: () => dispatcher,
       clock: systemClock,
       random: Math.random,
       log,
