@@ -1,0 +1,371 @@
+// The tunnel's client side: sessions to peers for each (source account, destination account, peer), as many as the streams
+// need, and streams on them. Until a stream is there nothing of a request has been sent: every failure may be retried.
+
+import type { TLSSocket } from 'node:tls'
+import type { Key } from '../../controller/contract/resources.ts'
+import type { Clock, Timer } from '../clock.ts'
+import { MeshError, type Reason, reasons } from '../errors.ts'
+import type { Credential, Credentials } from '../identity/credentials.ts'
+import { handshake } from './handshake.ts'
+import type { Header } from './hpack.ts'
+import { Mux } from './mux.ts'
+import type { Answer, Session, StartSession, TunnelWire } from './session.ts'
+
+/** Where a stream is to lead, and for whom. */
+export interface TunnelTarget {
+  /** Account of the caller; the agent's own for a caller without identity. */
+  source: Key
+  /** Account that the peer must prove to serve. */
+  destination: Key
+  /** The peer: address and HBONE port. */
+  address: string
+  port: number
+  /** `address:port` of the endpoint. */
+  authority: string
+  /** Sent with the CONNECT. */
+  headers?: readonly Header[]
+}
+
+export interface DialOptions {
+  credentials: Credentials
+  clock: Clock
+  /** 0 ≤ x < 1, for jitter. */
+  random: () => number
+  /** For TCP, TLS, and the peer's connection to the endpoint together. */
+  connectMs: number
+  /** Address to connect from; the system chooses if it is absent. */
+  localAddress?: string
+  /** Streams on one connection, if the peer allows as many. */
+  streamLimit?: number
+  /** A session without streams is closed after it. */
+  idleMs?: number
+  startSession?: StartSession
+}
+
+/** A session as the debug pages show it. */
+export interface SessionFacts {
+  source: Key
+  destination: Key
+  peer: string
+  streams: number
+  isDraining: boolean
+}
+
+export interface Dialer {
+  /**
+   * Opens a stream.
+   * @param done called once, later, with the wire or a MeshError; its reason is no_identity, connect_failed, tls_failed,
+   *   or what the peer refused with
+   * @returns gives up: `done` is not called any more
+   */
+  open(target: TunnelTarget, done: (error: MeshError | null, wire: TunnelWire | null) => void): () => void
+  sessions(): SessionFacts[]
+  /** No new streams; sessions close when their streams have ended. */
+  drain(): void
+  /** Breaks all sessions. */
+  close(): void
+}
+
+interface Pending {
+  readonly target: TunnelTarget
+  readonly done: (error: MeshError | null, wire: TunnelWire | null) => void
+  readonly timer: Timer
+  cancelStream: (() => void) | null
+  attempts: number
+  isDone: boolean
+}
+
+interface Live {
+  readonly session: Session
+  /** When our certificate or the peer's ends, ms since the epoch. */
+  readonly expires: number
+  /** Clock's ms since when it has no stream; 0 while it has. */
+  idleSince: number
+}
+
+interface Group {
+  readonly key: string
+  readonly target: TunnelTarget
+  readonly live: Set<Live>
+  readonly queue: Set<Pending>
+  readonly sockets: Set<TLSSocket>
+  dialing: number
+  failures: number
+  /** Clock's ms. */
+  retryAt: number
+  error: MeshError | null
+}
+
+/** One connection carries so many exchanges well; more of them would share one thread of the peer, and one loss. */
+const defaultStreamLimit = 256
+const defaultIdleMs = 300_000
+const checkMs = 5_000
+/** Sessions that a stream may be tried on. */
+const maxAttempts = 3
+const firstBackoffMs = 100
+const maxBackoffMs = 5_000
+
+const isReason = (text: string): text is Reason => (reasons as string[]).includes(text)
+
+/** Opens the client side of the tunnel for one data thread. */
+export function makeDialer(options: DialOptions): Dialer {
+  const { credentials, clock, connectMs } = options
+  const streamLimit = options.streamLimit ?? defaultStreamLimit
+  const idleMs = options.idleMs ?? defaultIdleMs
+  const startSession: StartSession = options.startSession ?? ((socket, role, events) => new Mux(socket, role, events))
+  const groups = new Map<string, Group>()
+  let isDraining = false
+  let timer: Timer | null = null
+
+  const peerOf = ({ address, port }: TunnelTarget) => `${address}:${port}`
+  const isUsable = ({ session }: Live) =>
+    !session.isDraining && !session.isClosed && session.openStreams < Math.min(streamLimit, session.streamLimit)
+
+  function groupOf(target: TunnelTarget): Group {
+    // All that decides about identity is in the key, as it stands: no hash that could collide.
+    const key = `${target.source} ${target.destination} ${peerOf(target)}`
+    const known = groups.get(key)
+    if (known !== undefined) return known
+    const group: Group = {
+      key,
+      target,
+      live: new Set(),
+      queue: new Set(),
+      sockets: new Set(),
+      dialing: 0,
+      failures: 0,
+      retryAt: 0,
+      error: null,
+    }
+    groups.set(key, group)
+    arm()
+    return group
+  }
+
+  function finish(pending: Pending, error: MeshError | null, wire: TunnelWire | null): void {
+    if (pending.isDone) {
+      wire?.reset()
+      return
+    }
+    pending.isDone = true
+    clock.clearTimeout(pending.timer)
+    pending.done(error, wire)
+  }
+
+  function place(group: Group, pending: Pending): void {
+    for (const live of group.live) {
+      if (!isUsable(live)) continue
+      start(group, live, pending)
+      return
+    }
+    if (group.dialing === 0 && clock.now() < group.retryAt && group.error !== null) {
+      const { error } = group
+      process.nextTick(() => finish(pending, error, null))
+      return
+    }
+    group.queue.add(pending)
+    if (group.queue.size > group.dialing * streamLimit) dial(group)
+  }
+
+  function start(group: Group, live: Live, pending: Pending): void {
+    live.idleSince = 0
+    pending.attempts++
+    const { authority, headers = [] } = pending.target
+    pending.cancelStream = live.session.open(authority, headers, (answer) => {
+      pending.cancelStream = null
+      answered(group, live, pending, answer)
+    })
+  }
+
+  function answered(group: Group, live: Live, pending: Pending, answer: Answer): void {
+    const { authority } = pending.target
+    const peer = peerOf(pending.target)
+    if ('wire' in answer) {
+      finish(pending, null, answer.wire)
+    } else if ('status' in answer) {
+      const other = answer.status === 403 ? 'denied' : 'connect_failed'
+      const reason = isReason(answer.reason) ? answer.reason : other
+      finish(pending, new MeshError(reason, `the agent at ${peer} answered ${answer.status} for ${authority}`), null)
+    } else if (
+      !pending.isDone &&
+      live.session.isConfirmed &&
+      live.session.isDraining &&
+      pending.attempts < maxAttempts
+    ) {
+      // The peer was just ending this session: another one will do.
+      place(group, pending)
+    } else {
+      // What breaks before the peer's first word is its refusal of our certificate.
+      const reason = live.session.isConfirmed ? 'connect_failed' : 'tls_failed'
+      finish(pending, new MeshError(reason, `to ${authority} by the agent at ${peer}: ${answer.error.message}`), null)
+    }
+  }
+
+  function dial(group: Group): void {
+    group.dialing++
+    const found = credentials.get(group.target.source)
+    if (found !== null) {
+      connectWith(group, found)
+      return
+    }
+    credentials.need(group.target.source, connectMs).then(
+      (credential) => connectWith(group, credential),
+      // Waiting for our own certificate says nothing about the peer.
+      (thrown: MeshError) => failed(group, thrown),
+    )
+  }
+
+  function connectWith(group: Group, credential: Credential): void {
+    const { destination, address, port } = group.target
+    const { trustDomain } = credentials
+    const { localAddress } = options
+    const facts = { address, port, localAddress, destination, trustDomain, credential, clock, timeoutMs: connectMs }
+    const socket = handshake(facts, (error, secured, expires) => {
+      if (error === null) {
+        begin(group, secured, expires)
+      } else {
+        group.sockets.delete(secured)
+        backOff(group, error)
+        failed(group, error)
+      }
+    })
+    group.sockets.add(socket)
+  }
+
+  function begin(group: Group, socket: TLSSocket, expires: number): void {
+    group.dialing--
+    const session = startSession(socket, 'client', {
+      onAsk: () => {},
+      onChange: () => unqueue(group),
+      onDraining: () => {},
+      onClose(error) {
+        group.live.delete(live)
+        group.sockets.delete(socket)
+        const what = `the agent at ${peerOf(group.target)}: ${error?.message ?? 'closed'}`
+        if (!session.isConfirmed) backOff(group, new MeshError('tls_failed', what))
+      },
+    })
+    const live: Live = { session, expires, idleSince: clock.now() }
+    group.live.add(live)
+    if (isDraining) session.drain()
+    else unqueue(group)
+  }
+
+  /** Gives waiting streams to the sessions that have room. */
+  function unqueue(group: Group): void {
+    for (const live of group.live) {
+      if (live.session.isConfirmed) group.failures = 0
+      for (const pending of group.queue) {
+        if (!isUsable(live)) break
+        group.queue.delete(pending)
+        start(group, live, pending)
+      }
+    }
+    if (group.queue.size > group.dialing * streamLimit) dial(group)
+  }
+
+  function backOff(group: Group, error: MeshError): void {
+    const backoffMs = Math.min(firstBackoffMs * 2 ** Math.min(group.failures, 10), maxBackoffMs)
+    group.failures++
+    group.retryAt = clock.now() + backoffMs * (0.5 + options.random() / 2)
+    group.error = error
+  }
+
+  /** A session that was asked for will not come. */
+  function failed(group: Group, error: MeshError): void {
+    group.dialing--
+    if (group.dialing > 0) return
+    for (const pending of [...group.queue]) {
+      group.queue.delete(pending)
+      finish(pending, error, null)
+    }
+  }
+
+  /** Looks after all sessions: silent peers, ended certificates, and those that nobody uses. */
+  function check(): void {
+    timer = null
+    for (const group of groups.values()) {
+      for (const live of group.live) checkLive(live)
+      const isUnused = group.live.size === 0 && group.queue.size === 0 && group.dialing === 0
+      if (isUnused && clock.now() >= group.retryAt) groups.delete(group.key)
+    }
+    arm()
+  }
+
+  function checkLive(live: Live): void {
+    const now = clock.now()
+    live.session.check(now)
+    if (live.session.openStreams > 0) live.idleSince = 0
+    else if (live.idleSince === 0) live.idleSince = now
+    const isIdle = live.idleSince > 0 && now - live.idleSince >= idleMs
+    if (isIdle || live.expires <= clock.wall()) live.session.drain()
+  }
+
+  function arm(): void {
+    if (timer !== null || groups.size === 0) return
+    timer = clock.setTimeout(check, checkMs)
+    timer.unref()
+  }
+
+  function breakGroup(group: Group, error: MeshError): void {
+    for (const { session } of [...group.live]) session.destroy(error)
+    for (const socket of group.sockets) socket.destroy()
+    for (const pending of [...group.queue]) finish(pending, error, null)
+    group.queue.clear()
+  }
+
+  credentials.onForget((account) => {
+    for (const group of groups.values())
+      if (group.target.source === account)
+        breakGroup(group, new MeshError('no_identity', `no pod of ${account} is left on this node`))
+  })
+
+  return {
+    open(target, done) {
+      const late = () => {
+        group.queue.delete(pending)
+        pending.cancelStream?.()
+        const what = `no stream to ${target.authority} by the agent at ${peerOf(target)} within ${connectMs} ms`
+        finish(pending, new MeshError('connect_failed', what), null)
+      }
+      const pending: Pending = {
+        target,
+        done,
+        timer: clock.setTimeout(late, connectMs),
+        cancelStream: null,
+        attempts: 0,
+        isDone: false,
+      }
+      const group = groupOf(target)
+      if (isDraining) process.nextTick(() => finish(pending, new MeshError('draining'), null))
+      else place(group, pending)
+      return () => {
+        if (pending.isDone) return
+        pending.isDone = true
+        clock.clearTimeout(pending.timer)
+        group.queue.delete(pending)
+        pending.cancelStream?.()
+      }
+    },
+    sessions: () =>
+      [...groups.values()].flatMap((group) =>
+        [...group.live].map(({ session }) => ({
+          source: group.target.source,
+          destination: group.target.destination,
+          peer: peerOf(group.target),
+          streams: session.openStreams,
+          isDraining: session.isDraining,
+        })),
+      ),
+    drain() {
+      isDraining = true
+      for (const group of groups.values()) for (const { session } of group.live) session.drain()
+    },
+    close() {
+      isDraining = true
+      for (const group of groups.values()) breakGroup(group, new MeshError('draining'))
+      groups.clear()
+      if (timer !== null) clock.clearTimeout(timer)
+    },
+  }
+}
