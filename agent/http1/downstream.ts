@@ -59,9 +59,9 @@ export class Downstream implements WireHandler {
     wire.handler = this
   }
 
-  /** The caller has sent its last byte: this exchange is the last one. */
+  /** The caller has sent its last byte, and none of a further request before it: this exchange is the last one. */
   get isHalfClosed(): boolean {
-    return this.hasEnded
+    return this.hasEnded && this.stash === null
   }
 
   /** Neither a piece of a request nor one in progress: may be closed without loss. */
@@ -97,7 +97,7 @@ export class Downstream implements WireHandler {
    */
   finish(isLast: boolean): void {
     if (this.isGone) return
-    if (isLast || this.phase !== 'waiting' || !this.head.isKeepAlive || (this.hasEnded && this.stash === null)) {
+    if (isLast || this.phase !== 'waiting' || !this.head.isKeepAlive || this.isHalfClosed) {
       this.close()
       return
     }
@@ -141,11 +141,11 @@ export class Downstream implements WireHandler {
   onEnd(): void {
     this.hasEnded = true
     if (this.phase === 'waiting') return
-    if (this.phase === 'body' || this.stash !== null) {
+    if (this.phase === 'body') {
       // A request that was cut short can't be answered, only forgotten.
       this.gone(new Error('the caller ended in the middle of a request'))
       this.wire.destroy()
-    } else if (this.phase === 'head') this.wire.end()
+    } else if (this.phase === 'head') this.close()
   }
 
   onDrain(): void {
