@@ -179,7 +179,8 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
     // What came before the 101 is not passed on: it may be a request in disguise (RFC 9110 section 7.8).
     down.detach()
     this.successor = path.upgrade(exchange, down.wire, head, () => {
-      this.end(null)
+      path.settle(exchange, path.clock.now())
+      this.exchange = null
       this.onClosed()
     })
   }

@@ -17,6 +17,7 @@ import type { SharedLimits } from '../limits/shared.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
 import type { AttemptFailure, HttpPath, Verdict } from '../path.ts'
 import { type OpaquePath, Stream } from '../stream.ts'
+import { Upgrade } from '../upgrade/upgrade.ts'
 import { callerNamespace, hasMoved } from './caller.ts'
 import { destination } from './destination.ts'
 import { divide } from './divide.ts'
@@ -136,10 +137,11 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     hop,
     requestText: (exchange) => {
       const { name, namespace } = exchange.port!.service
+      const { upgrade } = exchange.request!
       return requestText(exchange.request!, {
         address: exchange.caller.address,
         defaultAuthority: `${name}.${namespace}`,
-        lines: '',
+        lines: upgrade === '' ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`,
       })
     },
     responseText: (exchange, head, isLast) => responseText(head, exchange.request!, isLast),
@@ -150,11 +152,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     },
     isRepeatable: ({ port, request }) => parts.retries.isRepeatable(port!.service.policy, request!.method),
     retry,
-    upgrade: (_exchange, wire, _head, done) => {
-      wire.reset()
-      done()
-      return { closeIdle() {}, abort() {} }
-    },
+    upgrade: (exchange, wire, head, done) => new Upgrade(path, exchange, wire, head, done),
     opening: (kind, wire, caller, meshPort, onClosed) => {
       // Only where the port alone says which service is meant can HTTP/2 be carried without reading it.
       const isDedicated = snapshot().ports.get(meshPort)?.service != null
