@@ -99,6 +99,7 @@ export function openEvents(options: EventsOptions): Events {
         written++
       } catch (thrown) {
         entry.pending += count
+        if (!mayWrite()) return
         // A namespace that is going takes no Events any more; all else is tried again when it is due.
         log.warn(
           { object: entry.notice.object, reason: entry.notice.reason, error: messageOf(thrown) },

@@ -73,6 +73,7 @@ eachCluster(
         expect(controller.lines.filter(({ level }) => level !== 'info')).to.deep.equal([])
       }
       expect((await cluster.objects.get<Service>(alias))?.spec.type).to.equal('ExternalName')
+      await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
     })
 
     it('says which right is missing, and waits', async () => {

@@ -23,11 +23,14 @@ eachCluster('controller', (cluster) => {
   let mesh = ''
   let shop = ''
   let number = 0
+  /** A port number that no other test's Services use: the mesh Service has those of the whole cluster. */
+  let http = 0
 
   beforeEach(async () => {
     number++
     mesh = `weft-${number}`
     shop = `shop-${number}`
+    http = 7000 + number
     await cluster.objects.namespace(mesh)
     await cluster.objects.namespace(shop, { 'weft.dev/mesh': 'enabled' })
   })
@@ -71,7 +74,7 @@ eachCluster('controller', (cluster) => {
   }
 
   it('keeps the mesh Service, aliases and shadow Services', async () => {
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     await cluster.objects.service(shop, 'db', 5432)
     await start()
     await until(async () => (await service(shop, 'reviews-mesh')) !== null && (await service(shop, 'db-mesh')) !== null)
@@ -79,8 +82,9 @@ eachCluster('controller', (cluster) => {
     const meshService = (await service(mesh, 'weft'))!
     expect(meshService.spec).to.include({ type: 'ClusterIP', internalTrafficPolicy: 'Local' })
     expect(meshService.spec.selector).to.deep.equal({ 'app.kubernetes.io/name': 'weft-agent' })
-    expect(meshService.spec.ports!.map(({ port }) => port)).to.deep.equal([15001, 9080])
-    expect(meshService.spec.ports![1]!.targetPort).to.be.within(16384, 32767)
+    expect(meshService.spec.ports!.map(({ port }) => port)).to.include.members([15001, http])
+    const shared = meshService.spec.ports!.find(({ port }) => port === http)!
+    expect(shared.targetPort).to.be.within(16384, 32767)
 
     const owner = (await service(shop, 'reviews'))!
     const alias = (await service(shop, 'reviews-mesh'))!
@@ -98,25 +102,25 @@ eachCluster('controller', (cluster) => {
 
   it('follows Services that come, change and go', async () => {
     await start()
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     await until(async () => (await service(shop, 'reviews-mesh')) !== null)
     const path = `/api/v1/namespaces/${shop}/services/reviews`
     await cluster.objects.patch(path, {
       spec: {
         ports: [
-          { name: 'a', port: 9080 },
-          { name: 'b', port: 9090 },
+          { name: 'a', port: http },
+          { name: 'b', port: http + 1000 },
         ],
       },
     })
-    await until(async () => (await ports(mesh, 'weft')).includes(9090))
+    await until(async () => (await ports(mesh, 'weft')).includes(http + 1000))
     await cluster.objects.remove(path)
     await until(async () => (await service(shop, 'reviews-mesh')) === null)
-    await until(async () => !(await ports(mesh, 'weft')).includes(9080))
+    await until(async () => !(await ports(mesh, 'weft')).includes(http))
   })
 
   it('removes all traces when the label goes, and keeps out what says so itself', async () => {
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     await cluster.objects.service(shop, 'db', 5432)
     await start()
     await until(async () => (await service(shop, 'db-mesh')) !== null && (await service(shop, 'reviews-mesh')) !== null)
@@ -126,7 +130,7 @@ eachCluster('controller', (cluster) => {
     expect(await service(shop, 'reviews-mesh')).not.to.equal(null)
     await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
     await until(async () => (await service(shop, 'reviews-mesh')) === null)
-    await until(async () => (await ports(mesh, 'weft')).join() === '15001')
+    await until(async () => !(await ports(mesh, 'weft')).includes(http))
     expect([...(await services(cluster.objects, shop)).keys()].sort()).to.deep.equal(['db', 'reviews'])
     expect([...(await services(cluster.objects, mesh)).keys()]).to.deep.equal(['weft'])
   })
@@ -137,7 +141,7 @@ eachCluster('controller', (cluster) => {
       metadata: { labels: { 'weft.dev/mesh': 'disabled' } },
     })
     const before = await service(shop, 'reviews-mesh')
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     await start()
     await until(async () => (await events(shop, 'reviews')).length === 1)
     expect((await events(shop, 'reviews'))[0]).to.include({ reason: 'AliasNameTaken', count: 1 })
@@ -145,7 +149,7 @@ eachCluster('controller', (cluster) => {
   })
 
   it('repairs what somebody changed or deleted', async () => {
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     await start()
     await until(async () => (await service(shop, 'reviews-mesh')) !== null)
     const uid = (await service(shop, 'reviews-mesh'))!.metadata.uid
@@ -158,7 +162,7 @@ eachCluster('controller', (cluster) => {
   })
 
   it('says on a split what is wrong with it, once, and in its status until it is mended', async () => {
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     const first = await start()
     await cluster.objects.split(shop, 'canary', 'reviews', { 'reviews-v2': 1 })
     await until(async () => (await events(shop, 'canary')).length >= 1)
@@ -173,7 +177,7 @@ eachCluster('controller', (cluster) => {
     const meta = (await cluster.objects.get<{ metadata: { uid: string } }>(path))!.metadata
     expect(found[0]!.involvedObject).to.include({ kind: 'TrafficSplit', name: 'canary', uid: meta.uid })
     expect(found.every(({ count }) => count === 1)).to.equal(true)
-    await cluster.objects.service(shop, 'reviews-v2', 9080)
+    await cluster.objects.service(shop, 'reviews-v2', http)
     await until(async () => (await status()).join() === 'Accepted=True Accepted,ResolvedRefs=True ResolvedRefs')
     const topology = JSON.parse((await first.get('/debug/topology')).text)
     expect(
@@ -188,12 +192,12 @@ eachCluster('controller', (cluster) => {
     await cluster.objects.pod(mesh, 'agent-2', `node2-${number}`, '10.9.2.1', agent)
     const one = await cluster.objects.pod(shop, 'reviews-1', `node1-${number}`, '10.9.1.2')
     const two = await cluster.objects.pod(shop, 'reviews-2', `node2-${number}`, '10.9.2.2')
-    await cluster.objects.service(shop, 'reviews', 9080)
-    await cluster.objects.slice(shop, 'reviews', 9080, [one, two])
+    await cluster.objects.service(shop, 'reviews', http)
+    await cluster.objects.slice(shop, 'reviews', http, [one, two])
     const controller = await start()
     const link = await openLink(controller.port, { node: `node1-${number}`, pod: 'agent-1' })
     await link.transaction(1)
-    const key = `endpoints ${shop}/reviews:9080`
+    const key = `endpoints ${shop}/reviews:${http}`
     await until(() => [...link.resources.keys()].some((each) => each.startsWith('port ')))
     const endpoints = link.resources.get(key)
     if (endpoints?.kind !== 'endpoints') throw new Error('no endpoints')
@@ -239,7 +243,7 @@ eachCluster('controller', (cluster) => {
   })
 
   it('of two leads one; both tell agents the same; the other takes over when it ends or dies', async () => {
-    await cluster.objects.service(shop, 'reviews', 9080)
+    await cluster.objects.service(shop, 'reviews', http)
     const lease = ['--lease-duration', '3s', '--lease-renew', '2s', '--lease-retry', '300ms']
     const a = await start('controller-a', ...lease)
     await until(() => a.isLeader())
@@ -253,13 +257,13 @@ eachCluster('controller', (cluster) => {
     const stoppedAt = performance.now()
     await until(() => b.isLeader())
     expect(performance.now() - stoppedAt, 'a lease given back is taken at once').to.be.lessThan(2000)
-    await cluster.objects.service(shop, 'ratings', 9080)
+    await cluster.objects.service(shop, 'ratings', http)
     await until(async () => (await service(shop, 'ratings-mesh')) !== null)
 
     const c = await start('controller-c', ...lease)
     await b.stop('SIGKILL')
     await until(() => c.isLeader())
-    await cluster.objects.service(shop, 'details', 9080)
+    await cluster.objects.service(shop, 'details', http)
     await until(async () => (await service(shop, 'details-mesh')) !== null)
   }).timeout(60_000)
 
