@@ -3,6 +3,7 @@
 // their slots are messages.
 
 import type { AgentConfig, LogLevel } from '../config.ts'
+import type { IdentityMessage, IdentityNeed } from '../identity/messages.ts'
 
 /** workerData of a data thread. */
 export interface ThreadStart {
@@ -66,7 +67,13 @@ export interface Ask {
   what: Question
 }
 
-export type ToThread = Prepare | Commit | Abort | Leave | Beat | SetLevel | Ask
+/** Trust and certificates, in the order in which they came to be; a thread that starts gets all that is known. */
+export interface Identify {
+  type: 'identity'
+  message: IdentityMessage
+}
+
+export type ToThread = Identify | Prepare | Commit | Abort | Leave | Beat | SetLevel | Ask
 
 /** First message of a thread: it can be told a snapshot. */
 export interface Started {
@@ -159,6 +166,7 @@ export type FromThread =
   | Heartbeat
   | Drained
   | Answer
+  | IdentityNeed
   | Slots
   | SeriesChange
   | AccessLines
