@@ -50,7 +50,10 @@ export function parseManifests(text: string, source: string, namespace: string):
 /** Lists as kubectl prints them become what they hold; an empty document becomes nothing. */
 function unpack(value: unknown): unknown[] {
   if (value === null || value === undefined) return []
-  if (!isFields(value) || typeof value['kind'] !== 'string' || !value['kind'].endsWith('List')) return [value]
+  if (!isFields(value) || typeof value['kind'] !== 'string') return [value]
+  // What kustomize reads lies among manifests and is none.
+  if (String(value['apiVersion']).startsWith('kustomize.config.k8s.io/')) return []
+  if (!value['kind'].endsWith('List')) return [value]
   return Array.isArray(value['items']) ? value['items'].flatMap(unpack) : [value]
 }
 

@@ -1,0 +1,30 @@
+// What the tool prints: headings and a line for each check as people read them, the short form without what is well, and
+// JSON for machines.
+
+import type { Check } from './checks.ts'
+
+export type Format = 'table' | 'short' | 'json'
+
+const marks = { ok: '√', warning: '‼', error: '×' } as const
+
+/** The text for a list of checks. */
+export function formatChecks(checks: readonly Check[], format: Format): string {
+  const isWell = checks.every(({ status }) => status !== 'error')
+  if (format === 'json') return `${JSON.stringify({ success: isWell, checks }, null, 2)}\n`
+  const shown = format === 'short' ? checks.filter(({ status }) => status !== 'ok') : checks
+  const lines: string[] = []
+  let category = ''
+  for (const { category: own, status, text, hint } of shown) {
+    if (own !== category) lines.push(...(category === '' ? [] : ['']), own, '-'.repeat(own.length))
+    category = own
+    lines.push(`${marks[status]} ${printable(text)}`)
+    if (hint !== '') lines.push(`    ${printable(hint)}`)
+  }
+  lines.push(...(lines.length === 0 ? [] : ['']), `Status check results are ${isWell ? marks.ok : marks.error}`)
+  return `${lines.join('\n')}\n`
+}
+
+/** Text from the cluster must not steer the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, ' ')
+}
