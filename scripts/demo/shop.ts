@@ -2,6 +2,7 @@
 // on for a while, because callers learn of its end later than it does, and ends when the last response is out.
 
 import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { parseArgs } from 'node:util'
 import { createCaller } from './call.ts'
 import { type Answer, handlers, isService, type Setting } from './services.ts'
@@ -64,7 +65,8 @@ const server = http.createServer({ keepAliveTimeout: 65_000, noDelay: true }, (r
 })
 
 server.listen(Number(values.port), values.address, () => {
-  console.log(`${service} ${setting.version} listens on ${values.address}:${values.port}`)
+  const { address, port } = server.address() as AddressInfo
+  console.log(`${service} ${setting.version} listens on ${address}:${port}`)
 })
 server.on('error', (error) => {
   console.error(`${service}: ${error.message}`)

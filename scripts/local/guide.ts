@@ -6,15 +6,14 @@ import type { Pod } from './objects.ts'
 
 /** The text for a terminal, with how long the start took. */
 export function guide(mesh: LocalMesh, options: { hasDemo: boolean; seconds: number }): string {
-  const kubeconfig = relative(process.cwd(), mesh.kubeconfig)
-  const logs = relative(process.cwd(), mesh.logFolder)
+  const [kubeconfig, logs] = [mesh.kubeconfig, mesh.logFolder].map(shorten)
   const agents = mesh.pods('weft-system', { 'app.kubernetes.io/name': 'weft-agent' })
   const lines = [
     '',
     `The mesh is up after ${options.seconds.toFixed(1)} s. It runs until Ctrl-C. What to try, in another terminal:`,
     '',
     '# the cluster',
-    `export KUBECONFIG=$PWD/${kubeconfig}`,
+    `export KUBECONFIG=${kubeconfig}`,
     'kubectl get pods -A -o wide',
     ...(options.hasDemo ? shop(mesh) : []),
     '',
@@ -26,6 +25,12 @@ export function guide(mesh: LocalMesh, options: { hasDemo: boolean; seconds: num
     '',
   ]
   return lines.join('\n')
+}
+
+/** A path as it can be pasted: from here where it lies below. */
+function shorten(path: string): string {
+  const below = relative(process.cwd(), path)
+  return below.startsWith('..') ? path : `$PWD/${below}`
 }
 
 function shop(mesh: LocalMesh): string[] {

@@ -317,7 +317,8 @@ async function waitServed(mesh: LocalMesh, deadlineMs: number, signal: AbortSign
   let last = 'no mesh Service'
   while (Date.now() < deadlineMs && !signal?.aborted) {
     const address = mesh.clusterIP('weft-system', 'weft')
-    if (address) last = await attemptOnce(address)
+    const [page] = mesh.pods('shop', { app: 'productpage' })
+    if (address && page?.status?.podIP) last = await attemptOnce(address, page.status.podIP)
     if (last === '') return
     await sleep(50)
   }
@@ -326,11 +327,11 @@ async function waitServed(mesh: LocalMesh, deadlineMs: number, signal: AbortSign
   )
 }
 
-async function attemptOnce(host: string): Promise<string> {
+async function attemptOnce(host: string, localAddress: string): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
   const headers = { host: 'reviews-mesh.shop:9080' }
   const request = http.get(
-    { host, port: 9080, path: '/reviews/0', headers, agent: false, timeout: 2000 },
+    { host, localAddress, port: 9080, path: '/reviews/0', headers, agent: false, timeout: 2000 },
     (response) => {
       response.resume()
       const { statusCode, headers } = response

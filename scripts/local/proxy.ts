@@ -161,7 +161,11 @@ function rulesOf(cluster: Cluster): Map<string, Rule> {
     )
     for (const port of ports) {
       if ((port.protocol ?? 'TCP') !== 'TCP') continue
-      const targets = own.flatMap((slice) => targetsOf(slice, port))
+      const targets = own
+        .flatMap((slice) => targetsOf(slice, port))
+        .filter(({ ready, terminating }) => ready || terminating)
+      // Without any endpoint the real one rejects: the caller sees a refused connection, which not listening is.
+      if (targets.length === 0) continue
       rules.set(`${clusterIP}:${port.port}`, { localOnly: internalTrafficPolicy === 'Local', targets })
     }
   }

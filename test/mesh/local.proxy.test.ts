@@ -224,6 +224,18 @@ describe('mesh: local kube-proxy', () => {
     expect(codes).to.deep.equal(['client ECONNRESET', 'server ECONNRESET'])
   })
 
+  it('refuses connections where a Service has no endpoint at all', async () => {
+    start()
+    const port = await pod(`${pods}.1.5`, 0, (socket) => socket.end('one'))
+    const { address, change } = service(port, [{ address: `${pods}.1.5`, node: 'node1' }])
+    await listening(address)
+    change([{ address: `${pods}.1.5`, node: 'node1', ready: false }])
+    await until(() => !proxy.addresses().includes(`${address}:8080`))
+    const socket = connect(address, `${pods}.1.9`)
+    const error = await new Promise<NodeJS.ErrnoException>((resolve) => socket.once('error', resolve))
+    expect(error.code).to.equal('ECONNREFUSED')
+  })
+
   it('resets connections to an endpoint that refuses', async () => {
     start()
     const port = await pod(`${pods}.1.5`, 0, (socket) => socket.end())
