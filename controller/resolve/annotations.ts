@@ -107,6 +107,9 @@ const rows: Record<string, Row> = {
   plaintext: { read: (value) => ({ policy: { plaintext: readChoice(value, ['allow', 'deny']) === 'allow' } }) },
 }
 
+/** All names, without the prefix. */
+export const annotationNames: readonly string[] = Object.keys(rows)
+
 /** Annotations that Services of ours carry, or that have a meaning elsewhere. */
 const otherNames: ReadonlySet<string> = new Set(['mesh', 'uid', 'resting-ports'])
 
