@@ -133,7 +133,7 @@ describe('annotations', () => {
   it('has all of them in the table that people read, and no others', () => {
     const text = readFileSync(new URL('../../../controller/resolve/README.md', import.meta.url), 'utf8')
     const table = text.slice(text.indexOf('## Annotations'), text.indexOf('Of circuit-breaker'))
-    const named = [...table.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, name]) => name)
+    const named = [...table.matchAll(/^\| `([a-z-]+)` *\|/gm)].map(([, name]) => name)
     expect(named).to.deep.equal([...annotationNames])
   })
 })
