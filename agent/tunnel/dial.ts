@@ -118,8 +118,12 @@ export function makeDialer(options: DialOptions): Dialer {
   let timer: Timer | null = null
 
   const peerOf = ({ address, port }: TunnelTarget) => `${address}:${port}`
-  const isUsable = ({ session }: Live) =>
-    !session.isDraining && !session.isClosed && session.openStreams < Math.min(streamLimit, session.streamLimit)
+  // A first attempt goes out before the peer's settings are known; one that was turned away waits for them.
+  const isUsable = ({ session }: Live, pending: Pending) =>
+    !session.isDraining &&
+    !session.isClosed &&
+    session.openStreams < Math.min(streamLimit, session.streamLimit) &&
+    (session.isConfirmed || pending.attempts === 0)
 
   function groupOf(target: TunnelTarget): Group {
     // All that decides about identity is in the key, as it stands: no hash that could collide.
@@ -154,7 +158,7 @@ export function makeDialer(options: DialOptions): Dialer {
 
   function place(group: Group, pending: Pending): void {
     for (const live of group.live) {
-      if (!isUsable(live)) continue
+      if (!isUsable(live, pending)) continue
       start(group, live, pending)
       return
     }
@@ -164,7 +168,14 @@ export function makeDialer(options: DialOptions): Dialer {
       return
     }
     group.queue.add(pending)
-    if (group.queue.size > group.dialing * streamLimit) dial(group)
+    dialIfShort(group)
+  }
+
+  /** Opens another session if those on their way can't take all streams that wait. */
+  function dialIfShort(group: Group): void {
+    let coming = group.dialing
+    for (const { session } of group.live) if (!session.isConfirmed && !session.isDraining) coming++
+    if (group.queue.size > coming * streamLimit) dial(group)
   }
 
   function start(group: Group, live: Live, pending: Pending): void {
@@ -186,13 +197,8 @@ export function makeDialer(options: DialOptions): Dialer {
       const other = answer.status === 403 ? 'denied' : 'connect_failed'
       const reason = isReason(answer.reason) ? answer.reason : other
       finish(pending, new MeshError(reason, `the agent at ${peer} answered ${answer.status} for ${authority}`), null)
-    } else if (
-      !pending.isDone &&
-      live.session.isConfirmed &&
-      live.session.isDraining &&
-      pending.attempts < maxAttempts
-    ) {
-      // The peer was just ending this session: another one will do.
+    } else if (!pending.isDone && answer.isUntouched && pending.attempts < maxAttempts) {
+      // The peer was just ending this session, or has enough streams on it: another one will do.
       place(group, pending)
     } else {
       // What breaks before the peer's first word is its refusal of our certificate.
@@ -210,8 +216,11 @@ export function makeDialer(options: DialOptions): Dialer {
     }
     credentials.need(group.target.source, connectMs).then(
       (credential) => connectWith(group, credential),
-      // Waiting for our own certificate says nothing about the peer.
-      (thrown: MeshError) => failed(group, thrown),
+      (thrown: MeshError) => {
+        group.dialing--
+        // Waiting for our own certificate says nothing about the peer.
+        failed(group, thrown, false)
+      },
     )
   }
 
@@ -224,9 +233,9 @@ export function makeDialer(options: DialOptions): Dialer {
       if (error === null) {
         begin(group, secured, expires)
       } else {
+        group.dialing--
         group.sockets.delete(secured)
-        backOff(group, error)
-        failed(group, error)
+        failed(group, error, true)
       }
     })
     group.sockets.add(socket)
@@ -241,8 +250,12 @@ export function makeDialer(options: DialOptions): Dialer {
       onClose(error) {
         group.live.delete(live)
         group.sockets.delete(socket)
+        if (session.isConfirmed) {
+          unqueue(group)
+          return
+        }
         const what = `the agent at ${peerOf(group.target)}: ${error?.message ?? 'closed'}`
-        if (!session.isConfirmed) backOff(group, new MeshError('tls_failed', what))
+        failed(group, new MeshError('tls_failed', what), true)
       },
     })
     const live: Live = { session, expires, idleSince: clock.now() }
@@ -256,12 +269,12 @@ export function makeDialer(options: DialOptions): Dialer {
     for (const live of group.live) {
       if (live.session.isConfirmed) group.failures = 0
       for (const pending of group.queue) {
-        if (!isUsable(live)) break
+        if (!isUsable(live, pending)) continue
         group.queue.delete(pending)
         start(group, live, pending)
       }
     }
-    if (group.queue.size > group.dialing * streamLimit) dial(group)
+    dialIfShort(group)
   }
 
   function backOff(group: Group, error: MeshError): void {
@@ -272,8 +285,8 @@ export function makeDialer(options: DialOptions): Dialer {
   }
 
   /** A session that was asked for will not come. */
-  function failed(group: Group, error: MeshError): void {
-    group.dialing--
+  function failed(group: Group, error: MeshError, isPeers: boolean): void {
+    if (isPeers) backOff(group, error)
     if (group.dialing > 0) return
     for (const pending of [...group.queue]) {
       group.queue.delete(pending)

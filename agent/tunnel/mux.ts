@@ -18,26 +18,18 @@ import {
   types,
 } from './frame.ts'
 import { FloodGuard } from './guard.ts'
-import { encodeHeaders, type Header, HeaderDecoder } from './hpack.ts'
+import { type Header, HeaderDecoder } from './hpack.ts'
 import { Output } from './output.ts'
-import { checkPing, readGoaway, readReset, readSettings, readWindowUpdate } from './payload.ts'
+import { askProblem, checkPing, findHeader, readGoaway, readReset, readSettings, readWindowUpdate } from './payload.ts'
+import { Pulse, silenceMs } from './pulse.ts'
 import { FrameReader, type FrameSink } from './reader.ts'
 import type { Answer, Session, SessionEvents } from './session.ts'
+import { Turns } from './turns.ts'
 
-/** A peer that said nothing for so long is asked; one that does not answer for as long again is gone. */
-const silenceMs = 15_000
+/** How long a connection that is ended may take to send what is left. */
 const closeMs = 5_000
 /** What a peer that reads nothing may make us hold in answers to its own frames. */
 const maxControlBytes = 4 << 20
-
-const u32 = (value: number): Buffer => {
-  const bytes = Buffer.allocUnsafe(4)
-  bytes.writeUInt32BE(value >>> 0)
-  return bytes
-}
-
-const find = (headers: readonly Header[], name: string): string =>
-  headers.find((header) => header[0] === name)?.[1] ?? ''
 
 export class Mux implements Session, ChannelHost, FrameSink {
   readonly output: Output
@@ -55,38 +47,32 @@ export class Mux implements Session, ChannelHost, FrameSink {
   readonly #reader: FrameReader
   readonly #decoder = new HeaderDecoder()
   readonly #guard = new FloodGuard()
-  /** Streams that wait for room or for the connection's window, in turn. */
-  readonly #waiting = new Set<Channel>()
-  #nextId: number
+  readonly #pulse = new Pulse()
+  readonly #turns = new Turns(() => this.sendWindow > 0 && this.output.hasRoom && !this.isClosed)
+  #nextId = 1
   /** Highest stream of the peer that we have looked at. */
   #lastId = 0
   #peerWindow = defaultWindowBytes
-  #receiveWindow = defaultWindowBytes
+  #receiveWindow = connectionWindowBytes
   #unacknowledged = 0
   #error: Error | null = null
-  #heardAt = 0
-  #hasHeard = true
-  #isPinged = false
-  #isPumping = false
 
   constructor(socket: TLSSocket, role: 'client' | 'server', events: SessionEvents) {
     this.#socket = socket
     this.#events = events
     this.#isClient = role === 'client'
-    this.#nextId = 1
     this.#reader = new FrameReader(this, !this.#isClient)
     this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
-    this.output = new Output(socket, () => this.#pumpWaiting())
+    this.output = new Output(socket, () => this.#turns.run())
     if (this.#isClient) this.output.raw(preface)
     this.output.frame(types.settings, 0, 0, ourSettings(this.#isClient))
-    this.#receiveWindow = connectionWindowBytes
     this.sendWindowUpdate(0, connectionWindowBytes - defaultWindowBytes)
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('end', () => socket.destroy())
     socket.on('error', (error) => {
       this.#error ??= error
     })
-    socket.on('close', () => this.#closed())
+    socket.on('close', () => this.#failAll(new Error(`the connection to ${this.remoteAddress} was closed`)))
   }
 
   get openStreams(): number {
@@ -100,51 +86,44 @@ export class Mux implements Session, ChannelHost, FrameSink {
     if (this.#nextId > 2 ** 30) this.drain()
     const channel = this.#add(id, false)
     channel.opening = done
-    const block = encodeHeaders([[':method', 'CONNECT'], [':authority', authority], ...headers])
-    this.output.frame(types.headers, flags.endHeaders, id, block)
+    this.output.headers(id, [[':method', 'CONNECT'], [':authority', authority], ...headers], false)
     return () => channel.reset()
   }
 
   drain(): void {
     if (this.isDraining || this.isClosed) return
-    this.#goaway(codes.none)
+    this.output.goaway(this.#lastId, codes.none, '')
     this.#setDraining()
   }
 
   destroy(error: Error): void {
     if (this.isClosed) return
     this.#error ??= error
-    this.#goaway(codes.none)
+    this.output.goaway(this.#lastId, codes.none, '')
     this.#close()
     this.#failAll(error)
   }
 
   check(now: number): void {
-    if (this.#hasHeard) {
-      this.#hasHeard = false
-      this.#heardAt = now
-      this.#isPinged = false
-    } else if (now - this.#heardAt > 2 * silenceMs) {
-      this.#error ??= new Error(`the peer ${this.remoteAddress} has been silent for ${2 * silenceMs} ms`)
-      this.#socket.destroy()
-    } else if (now - this.#heardAt > silenceMs && !this.#isPinged) {
-      this.#isPinged = true
-      this.output.frame(types.ping, 0, 0, Buffer.alloc(8))
-    }
+    const found = this.#pulse.check(now)
+    if (found === 'ask') this.output.frame(types.ping, 0, 0, Buffer.alloc(8))
+    if (found !== 'dead') return
+    this.#error ??= new Error(`the peer ${this.remoteAddress} has been silent for ${2 * silenceMs} ms`)
+    this.#socket.destroy()
   }
 
   // What channels ask for
 
   waitForRoom(channel: Channel): void {
-    this.#waiting.add(channel)
+    this.#turns.add(channel)
   }
 
   sendReset(id: number, code: number): void {
-    if (!this.isClosed) this.output.frame(types.reset, 0, id, u32(code))
+    if (!this.isClosed) this.output.reset(id, code)
   }
 
   sendWindowUpdate(id: number, bytes: number): void {
-    if (!this.isClosed) this.output.frame(types.windowUpdate, 0, id, u32(bytes))
+    if (!this.isClosed) this.output.windowUpdate(id, bytes)
   }
 
   credit(bytes: number): void {
@@ -157,7 +136,7 @@ export class Mux implements Session, ChannelHost, FrameSink {
 
   forget(channel: Channel): void {
     if (!this.#streams.delete(channel.id)) return
-    this.#waiting.delete(channel)
+    this.#turns.remove(channel)
     if (this.isDraining && this.#streams.size === 0) this.#endSoon()
     this.#events.onChange()
   }
@@ -165,7 +144,7 @@ export class Mux implements Session, ChannelHost, FrameSink {
   // Reading
 
   #read(chunk: Buffer): void {
-    this.#hasHeard = true
+    this.#pulse.heard()
     if (this.isClosed) return
     try {
       this.#reader.read(chunk)
@@ -213,40 +192,26 @@ export class Mux implements Session, ChannelHost, FrameSink {
 
   onFrame(type: number, flag: number, stream: number, payload: Buffer): void {
     this.isConfirmed = true
-    switch (type) {
-      case types.reset:
-        this.#reset(stream, payload)
-        break
-      case types.settings:
-        this.#settings(flag, stream, payload)
-        break
-      case types.ping:
-        this.#ping(flag, stream, payload)
-        break
-      case types.goaway:
-        this.#peerGoaway(stream, payload)
-        break
-      case types.windowUpdate:
-        this.#windowUpdate(stream, payload)
-        break
-      case types.push:
-        throw new H2Error(codes.protocol, 'PUSH_PROMISE')
-      default:
-        // PRIORITY, and what later extensions may bring, means nothing here.
-        this.#guard.noise()
-    }
+    if (type === types.windowUpdate) this.#windowUpdate(stream, payload)
+    else if (type === types.reset) this.#reset(stream, payload)
+    else if (type === types.settings) this.#settings(flag, stream, payload)
+    else if (type === types.ping) this.#ping(flag, stream, payload)
+    else if (type === types.goaway) this.#peerGoaway(stream, payload)
+    else if (type === types.push) throw new H2Error(codes.protocol, 'PUSH_PROMISE')
+    // PRIORITY, and what later extensions may bring, means nothing here.
+    else this.#guard.noise()
   }
 
   /** The answer to our CONNECT, or trailers, whose end is all that counts. */
   #moreHeaders(channel: Channel, headers: readonly Header[], ends: boolean): void {
     const { opening } = channel
     if (opening !== null) {
-      const status = Number(find(headers, ':status'))
+      const status = Number(findHeader(headers, ':status'))
       if (status >= 100 && status < 200) return
       channel.opening = null
       const isOpen = status === 200 && !ends
       if (isOpen) opening({ wire: channel })
-      else opening({ status: status === 200 ? 502 : status, reason: find(headers, 'x-weft-error') })
+      else opening({ status: status === 200 ? 502 : status, reason: findHeader(headers, 'x-weft-error') })
       if (ends) channel.receiveEnd()
       if (!isOpen) channel.destroy()
     } else if (ends) {
@@ -265,33 +230,27 @@ export class Mux implements Session, ChannelHost, FrameSink {
       return
     }
     const channel = this.#add(id, true)
-    const authority = find(headers, ':authority')
-    const hasMore = headers.some(([name]) => name === ':path' || name === ':scheme')
-    if (find(headers, ':method') !== 'CONNECT') {
-      this.#refuse(channel, 405, 'method_refused')
-    } else if (authority === '' || ends || hasMore) {
-      this.#refuse(channel, 400, 'bad_request')
-    } else {
-      this.#events.onAsk({
-        authority,
-        headers,
-        wire: channel,
-        accept: () => this.#accept(channel),
-        refuse: (status, reason) => this.#refuse(channel, status, reason),
-      })
+    const problem = askProblem(headers, ends)
+    if (problem !== null) {
+      this.#refuse(channel, problem.status, problem.reason)
+      return
     }
-  }
-
-  #accept(channel: Channel): void {
-    if (channel.isClosed) return
-    this.output.frame(types.headers, flags.endHeaders, channel.id, encodeHeaders([[':status', '200']]))
+    this.#events.onAsk({
+      authority: findHeader(headers, ':authority'),
+      headers,
+      wire: channel,
+      accept: () => {
+        if (!channel.isClosed) this.output.headers(id, [[':status', '200']], false)
+      },
+      refuse: (status, reason) => this.#refuse(channel, status, reason),
+    })
   }
 
   #refuse(channel: Channel, status: number, reason: string): void {
     if (channel.isClosed) return
     const headers: Header[] = [[':status', `${status}`]]
     if (reason !== '') headers.push(['x-weft-error', reason])
-    this.output.frame(types.headers, flags.endHeaders | flags.endStream, channel.id, encodeHeaders(headers))
+    this.output.headers(channel.id, headers, true)
     channel.endedByHeaders()
   }
 
@@ -324,9 +283,8 @@ export class Mux implements Session, ChannelHost, FrameSink {
 
   /** The peer gives streams another window, also those that are open. */
   #resize(window: number): void {
-    const change = window - this.#peerWindow
+    for (const channel of [...this.#streams.values()]) this.#widen(channel, window - this.#peerWindow)
     this.#peerWindow = window
-    for (const channel of [...this.#streams.values()]) this.#widen(channel, change)
   }
 
   #widen(channel: Channel, bytes: number): void {
@@ -361,7 +319,7 @@ export class Mux implements Session, ChannelHost, FrameSink {
       this.sendWindow += bytes
       if (bytes === 0 || this.sendWindow > maxWindowBytes)
         throw new H2Error(codes.flowControl, 'a window of 0 or one too large')
-      this.#pumpWaiting()
+      this.#turns.run()
       return
     }
     this.#requireKnown(stream)
@@ -393,21 +351,6 @@ export class Mux implements Session, ChannelHost, FrameSink {
     channel.fail(new Error(`the peer broke a rule of HTTP/2: ${message}`))
   }
 
-  /** Lets streams that wait have their turns, a frame each. */
-  #pumpWaiting(): void {
-    if (this.#isPumping) return
-    this.#isPumping = true
-    while (this.#waiting.size > 0 && this.output.hasRoom && !this.isClosed) {
-      const due = [...this.#waiting]
-      this.#waiting.clear()
-      const before = this.sendWindow
-      for (const channel of due) channel.pump(true)
-      // Nobody could send: the window of the connection is used up.
-      if (this.sendWindow === before && this.#waiting.size > 0) break
-    }
-    this.#isPumping = false
-  }
-
   // Ending
 
   #setDraining(): void {
@@ -432,33 +375,23 @@ export class Mux implements Session, ChannelHost, FrameSink {
     this.#socket.setTimeout(closeMs, () => this.#socket.destroy())
   }
 
-  #goaway(code: number, message = ''): void {
-    const payload = Buffer.concat([u32(this.#lastId), u32(code), Buffer.from(message, 'latin1')])
-    this.output.frame(types.goaway, 0, 0, payload)
-  }
-
   /** The peer broke a rule that ends the connection. */
   #fatal(thrown: Error): void {
     if (this.isClosed) return
+    const isTheirs = thrown instanceof H2Error
     this.#error ??= thrown
-    this.#goaway(
-      thrown instanceof H2Error ? thrown.h2 : codes.internal,
-      thrown instanceof H2Error ? thrown.message : '',
-    )
+    this.output.goaway(this.#lastId, isTheirs ? thrown.h2 : codes.internal, isTheirs ? thrown.message : '')
     this.#close()
     this.#failAll(thrown)
-    if (!(thrown instanceof H2Error)) throw thrown
+    if (!isTheirs) throw thrown
   }
 
   #failAll(error: Error): void {
     if (this.isClosed) return
     this.isClosed = true
     this.isDraining = true
-    for (const channel of [...this.#streams.values()]) channel.fail(error)
+    this.#reader.stop()
+    for (const channel of [...this.#streams.values()]) channel.fail(this.#error ?? error)
     this.#events.onClose(this.#error)
-  }
-
-  #closed(): void {
-    this.#failAll(this.#error ?? new Error(`the connection to ${this.remoteAddress} was closed`))
   }
 }

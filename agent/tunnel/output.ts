@@ -3,6 +3,7 @@
 
 import type { Writable } from 'node:stream'
 import { flags, headBytes, maxFrameBytes, types, writeHead } from './frame.ts'
+import { encodeHeaders, type Header } from './hpack.ts'
 
 /** Size of the buffers that turns are gathered in; a fuller turn is several writes. */
 const chunkBytes = 64 << 10
@@ -10,6 +11,12 @@ const chunkBytes = 64 << 10
 const roomBytes = 128 << 10
 /** Buffers kept for the next turns of this thread. */
 const maxFree = 32
+
+const u32 = (value: number): Buffer => {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeUInt32BE(value >>> 0)
+  return bytes
+}
 
 const free: Buffer[] = []
 let dirty: Output[] = []
@@ -60,6 +67,27 @@ export class Output {
     const at = this.#reserve(headBytes + length)
     writeHead(this.#buffer!, at, length, type, flag, stream)
     payload?.copy(this.#buffer!, at + headBytes)
+  }
+
+  /** Adds HEADERS, whole in one frame. */
+  headers(stream: number, headers: readonly Header[], isEnd: boolean): void {
+    const flag = isEnd ? flags.endHeaders | flags.endStream : flags.endHeaders
+    this.frame(types.headers, flag, stream, encodeHeaders(headers))
+  }
+
+  /** Adds RST_STREAM. */
+  reset(stream: number, code: number): void {
+    this.frame(types.reset, 0, stream, u32(code))
+  }
+
+  /** Adds WINDOW_UPDATE. */
+  windowUpdate(stream: number, bytes: number): void {
+    this.frame(types.windowUpdate, 0, stream, u32(bytes))
+  }
+
+  /** Adds GOAWAY: streams of the peer after `last` were not looked at. */
+  goaway(last: number, code: number, text: string): void {
+    this.frame(types.goaway, 0, 0, Buffer.concat([u32(last), u32(code), Buffer.from(text, 'latin1')]))
   }
 
   /** Adds bytes that stand outside of frames: the preface. */

@@ -1,6 +1,7 @@
-// What stands in the frames that steer a connection, checked for its form (RFC 9113 section 6).
+// What stands in frames other than DATA, checked for its form (RFC 9113 section 6 and 8.5).
 
 import { codes, H2Error, maxFrameBytes, maxWindowBytes, settings } from './frame.ts'
+import type { Header } from './hpack.ts'
 
 export interface Goaway {
   /** The last stream that the peer has looked at. */
@@ -50,4 +51,16 @@ export function readSettings(stream: number, isAck: boolean, payload: Buffer): [
     pairs.push([name, value])
   }
   return pairs
+}
+
+/** The value of a header; empty if it is absent. */
+export function findHeader(headers: readonly Header[], name: string): string {
+  return headers.find((header) => header[0] === name)?.[1] ?? ''
+}
+
+/** Why a request is no CONNECT that can be carried; null if it is one. */
+export function askProblem(headers: readonly Header[], isEnd: boolean): { status: number; reason: string } | null {
+  if (findHeader(headers, ':method') !== 'CONNECT') return { status: 405, reason: 'method_refused' }
+  const isPlain = !headers.some(([name]) => name === ':path' || name === ':scheme')
+  return isPlain && !isEnd && findHeader(headers, ':authority') !== '' ? null : { status: 400, reason: 'bad_request' }
 }
