@@ -1,5 +1,6 @@
-// Endpoints: the ready addresses of each port of a Service, out of its EndpointSlices, each judged by the guard. The pod is
-// looked up by address; what a slice says about nodes and pods is not believed.
+// Endpoints: the ready addresses of each port of a Service, out of its EndpointSlices, each judged by the guard; where none
+// is ready, those that end but still serve, as kube-proxy does. The pod is looked up by address; what a slice says about
+// nodes and pods is not believed.
 
 import { isIPv4 } from 'node:net'
 import type { EndpointSpec, Key } from '../contract/resources.ts'
@@ -32,7 +33,7 @@ export interface EndpointSource {
 }
 
 /**
- * Finds the ready endpoints of one port.
+ * Finds the usable endpoints of one port.
  * @param slices of this Service
  * @param problems of the Service: refused addresses are reported there
  */
@@ -56,25 +57,41 @@ export function endpointsOf(
     )
   }
   const found = new Map<string, EndpointSpec>()
-  for (const slice of carried) {
-    const target = slice.ports?.find(
-      ({ name, protocol }) => (name ?? '') === (port.name ?? '') && (protocol ?? 'TCP') === 'TCP',
-    )
-    if (target?.port) collect(slice, target.port, source, found, problems)
+  for (const isUsable of [isReady, isStillServing]) {
+    // A Service whose only pod is being replaced goes on with the old one until the new one is ready.
+    if (found.size > 0) break
+    for (const slice of carried) {
+      const target = slice.ports?.find(
+        ({ name, protocol }) => (name ?? '') === (port.name ?? '') && (protocol ?? 'TCP') === 'TCP',
+      )
+      if (target?.port) collect(slice, target.port, isUsable, source, found, problems)
+    }
   }
   return [...found.values()].sort(byAddress)
+}
+
+type Conditions = NonNullable<EndpointSlice['endpoints']>[number]['conditions']
+
+/** What does not say is ready (discovery/v1: a null condition counts as true). */
+function isReady(conditions: Conditions): boolean {
+  return conditions?.ready !== false
+}
+
+function isStillServing(conditions: Conditions): boolean {
+  return conditions?.terminating === true && conditions.serving !== false && !isReady(conditions)
 }
 
 function collect(
   slice: EndpointSlice,
   port: number,
+  isUsable: (conditions: Conditions) => boolean,
   source: EndpointSource,
   found: Map<string, EndpointSpec>,
   problems: Problems,
 ): void {
   for (const [index, endpoint] of (slice.endpoints ?? []).entries()) {
     const [text] = endpoint.addresses
-    if (text === undefined || endpoint.conditions?.ready === false) continue
+    if (text === undefined || !isUsable(endpoint.conditions)) continue
     const judgement = source.guard(text)
     if ('refusal' in judgement) {
       if (isAhead(slice, endpoint.targetRef, source.pods)) continue

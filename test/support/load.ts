@@ -22,6 +22,8 @@ export interface Load {
   succeeded(): number
   /** What went wrong, one line for each failed request. */
   failures: string[]
+  /** The failures by what they say, with their number and the first time: for messages of assertions. */
+  summary(): string
   /** Resolves when every caller has its last response. */
   stop(): Promise<void>
 }
@@ -77,6 +79,10 @@ export function startLoad(options: LoadOptions): Load {
   return {
     succeeded: () => succeeded,
     failures,
+    summary: () => {
+      const kinds = Object.entries(Object.groupBy(failures, (line) => line.slice(line.indexOf(' ') + 1)))
+      return kinds.map(([what, lines = []]) => `${lines.length} × ${what}, first at ${lines[0]}`).join('; ')
+    },
     stop: async () => {
       isStopped = true
       await Promise.all(callers)

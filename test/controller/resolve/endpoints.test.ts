@@ -57,6 +57,16 @@ describe('endpoints', () => {
     expect(run(plain, slice('s', endpoints, port)).ports).to.deep.equal([[80, '10.1.0.2:8080']])
   })
 
+  it('takes those that end but still serve where none is ready', () => {
+    const ending = (serving: boolean) => `conditions: {ready: false, serving: ${serving}, terminating: true}`
+    const starting = 'conditions: {ready: false, serving: false, terminating: false}'
+    const endpoints = `[{addresses: [10.1.0.1], ${ending(true)}}, {addresses: [10.1.0.2], ${starting}}]`
+    expect(run(plain, slice('s', endpoints, port)).ports).to.deep.equal([[80, '10.1.0.1:8080']])
+    const ready = slice('t', '[{addresses: [10.1.0.2]}]', port)
+    expect(run(plain, slice('s', endpoints, port), ready).ports).to.deep.equal([[80, '10.1.0.2:8080']])
+    expect(run(plain, slice('s', `[{addresses: [10.1.0.1], ${ending(false)}}]`, port)).ports).to.deep.equal([[80]])
+  })
+
   it('counts an address once, in however many slices it stands, and sorts', () => {
     const twice = '[{addresses: [10.1.0.2]}, {addresses: [10.1.0.1]}]'
     expect(run(plain, slice('s', twice, port), slice('t', one, port)).ports).to.deep.equal([
