@@ -123,6 +123,8 @@ export function createTcpServer(onWire: (wire: TcpWire) => void): Server {
     const socket = new Socket({
       handle,
       allowHalfOpen: true,
+      // Else it would read at once, whatever pauseOnConnect says, and give the bytes to whoever keeps the wire waiting.
+      pauseOnCreate: true,
       onread: { buffer: shared, callback: (count: number, buffer: Uint8Array) => wire!.take(count, buffer as Buffer) },
     } as ConstructorParameters<typeof Socket>[0])
     // The second socket owns the handle now, and is what the server counts.
