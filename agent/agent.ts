@@ -52,6 +52,7 @@ export class Agent {
   readonly #servers: Server[] = []
   #zone: Zone
   #dns: DnsServer | null = null
+  #stopping: Promise<void> | null = null
 
   constructor(config: AgentConfig, surroundings: AgentSurroundings) {
     const { clock, random, log, out, facts, script, onFatal } = surroundings
@@ -113,7 +114,12 @@ export class Agent {
   }
 
   /** Ends everything that `start` started. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
     this.ready.block('draining', 'the end of this process')
     await this.link.stop()
     await this.threads.stop()
