@@ -80,6 +80,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
     }
     running.set(pod.metadata.uid, one)
     try {
+      if (pod.spec.initContainers?.length) throw new Error('local mode runs no init containers')
       one.volumes = mountVolumes(cluster, pod, folder)
     } catch (error) {
       for (const container of pod.spec.containers) one.refused.set(container.name, (error as Error).message)

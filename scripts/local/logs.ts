@@ -45,9 +45,12 @@ async function* linesOf(file: string, { follow, tailLines }: LogRequest): AsyncG
 /** Where the last lines of a file begin, in bytes from its start. */
 async function startOfLast(handle: FileHandle, lines: number): Promise<number> {
   const newline = 10
-  let { size: at } = await handle.stat()
-  // The line break at the very end ends the last line and begins none.
-  let left = lines + 1
+  const { size } = await handle.stat()
+  const { buffer: end } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(size - 1, 0))
+  // A line break at the very end ends the last line and begins none.
+  let left = end[0] === newline ? lines + 1 : lines
+  if (left === 0) return size
+  let at = size
   while (at > 0) {
     const length = Math.min(chunkBytes, at)
     const { buffer } = await handle.read(Buffer.alloc(length), 0, length, at - length)

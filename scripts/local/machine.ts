@@ -1,5 +1,6 @@
 // What local mode needs of the machine, checked before anything is started, each with one clear line when it is missing.
 
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
 
@@ -8,19 +9,20 @@ export class StartError extends Error {
   override name = 'StartError'
 }
 
-/** Held while a mesh runs on these addresses; the kernel frees it with the process, however that ends. */
+/** Held while a mesh uses what it names; the kernel frees it with the process, however that ends. */
 export interface Lock {
   release(): Promise<void>
 }
 
 /**
- * Takes the lock of an address range: a socket in the abstract namespace, which needs no file and can't go stale.
- * @param range the second octet of the pods' addresses
+ * Takes a lock: a socket in the abstract namespace, which needs no file and can't go stale.
+ * @param name what only one mesh can have: its addresses, its folder
  * @param about what another start is told about this one
  * @throws StartError when another mesh holds it
  */
-export async function takeLock(range: number, about: string): Promise<Lock> {
-  const path = `\0weft-local-${range}`
+export async function takeLock(name: string, about: string): Promise<Lock> {
+  // A name of fixed length: a socket's path has room for 107 bytes, a folder's may be longer.
+  const path = `\0weft-local-${createHash('sha256').update(name).digest('hex').slice(0, 32)}`
   const server = net.createServer((socket) => {
     socket.on('error', () => {})
     socket.end(about)

@@ -93,8 +93,10 @@ export async function startLocalMesh(options: LocalOptions): Promise<LocalMesh> 
 
   async function assemble(): Promise<LocalMesh> {
     await checkSystem(plan.nodeAddress(plan.nodes[0]!))
-    const lock = await takeLock(44 + offset, `process ${process.pid} in ${process.cwd()}`)
-    closers.push(() => lock.release())
+    for (const name of [`addresses ${offset}`, `folder ${folder}`]) {
+      const lock = await takeLock(name, `process ${process.pid} in ${process.cwd()}`)
+      closers.push(() => lock.release())
+    }
     const manifests = chosen(options)
     await checkPorts(manifests, plan, apiPort)
 

@@ -86,6 +86,7 @@ export interface PodSpec {
   restartPolicy?: 'Always' | 'OnFailure' | 'Never'
   terminationGracePeriodSeconds?: number
   containers: Container[]
+  initContainers?: Container[]
   volumes?: Volume[]
   [field: string]: unknown
 }

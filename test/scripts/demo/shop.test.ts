@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import { Script } from 'node:vm'
 import { expect } from 'chai'
 import { root } from '../../../scripts/local/environment.ts'
 
@@ -52,6 +53,8 @@ describe('demo shop', () => {
       expect(html.body)
         .to.include('The Loom and the Lighthouse')
         .and.not.match(/(src|href)="http/)
+      const [, script = ''] = /<script>(.*?)<\/script>/s.exec(html.body) ?? []
+      expect(() => new Script(script), 'the script of the page').to.not.throw()
       const { value } = JSON.parse((await get(`${page.url}/api/reviews`)).body)
       expect(value).to.include({ version, pod: 'reviews-pod' })
       expect(value.reviews[0].rating).to.deep.equal(rating)

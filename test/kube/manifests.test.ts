@@ -1,0 +1,51 @@
+import { join } from 'node:path'
+import { expect } from 'chai'
+import { root } from '../../scripts/local/environment.ts'
+import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
+import type { PodTemplate } from '../../scripts/local/objects.ts'
+import { eachCluster } from '../support/kubecluster.ts'
+
+const folders = ['manifests/base', 'manifests/examples/shop']
+
+eachCluster('manifests', (cluster) => {
+  const strict = 'fieldValidation=Strict'
+
+  function path({ apiVersion, kind, metadata }: Manifest): string {
+    const group = apiVersion === 'v1' ? '/api/v1' : `/apis/${apiVersion}`
+    const scope = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`
+    const lower = kind.toLowerCase()
+    return `${group}${scope}/${lower.endsWith('y') ? `${lower.slice(0, -1)}ies` : `${lower}s`}`
+  }
+
+  for (const folder of folders) {
+    it(`of ${folder} are accepted, every field of them`, async () => {
+      for (const object of readManifests(join(root, folder))) {
+        const { status, body, headers } = await cluster.test.request('POST', `${path(object)}?${strict}`, object)
+        const accepted = object.kind === 'CustomResourceDefinition' ? [201, 409] : [201]
+        expect(status, `${object.kind} ${object.metadata.name}: ${JSON.stringify(body)}`).to.be.oneOf(accepted)
+        expect(headers['warning'], `${object.kind} ${object.metadata.name}`).to.equal(undefined)
+      }
+    })
+
+    it(`of ${folder} make pods that the namespace admits`, async () => {
+      for (const object of readManifests(join(root, folder))) {
+        const { template } = (object.spec ?? {}) as { template?: PodTemplate }
+        if (!template) continue
+        const metadata = { ...template.metadata, name: 'tried', namespace: object.metadata.namespace! }
+        const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec: template.spec }
+        const { status, body } = await cluster.test.request('POST', `${path(pod)}?dryRun=All&${strict}`, pod)
+        expect(status, `${object.metadata.name}: ${JSON.stringify(body)}`).to.equal(201)
+      }
+    })
+  }
+
+  it('of the examples are accepted in place of the first split', async () => {
+    for (const file of ['reviews-canary.yaml', 'reviews-split.yaml']) {
+      const [split] = readManifests(join(root, 'manifests/examples', file))
+      const type = { 'content-type': 'application/merge-patch+json' }
+      const { status, body } = await cluster.test.request('PATCH', `${path(split!)}/reviews?${strict}`, split, type)
+      expect(status, JSON.stringify(body)).to.equal(200)
+      expect(body.spec.backends).to.deep.equal((split!.spec as { backends: unknown }).backends)
+    }
+  })
+})
