@@ -143,12 +143,15 @@ export class RawServer {
   private readonly server: Server
   private onConnection: (connection: RawSocket) => void = () => {}
   private taken = 0
+  /** Also those that were forgotten. */
+  private readonly all: RawSocket[] = []
 
   private constructor(server: Server) {
     this.server = server
     server.on('connection', (socket: Socket) => {
       const raw = new RawSocket(socket)
       this.connections.push(raw)
+      this.all.push(raw)
       this.onConnection(raw)
     })
   }
@@ -181,6 +184,12 @@ export class RawServer {
     return this.connections[this.taken++]!
   }
 
+  /** Forgets the connections there were. */
+  rewind(): void {
+    this.connections.length = 0
+    this.taken = 0
+  }
+
   /** Does something with each connection from now on. */
   each(use: (connection: RawSocket) => void): void {
     this.onConnection = use
@@ -198,7 +207,7 @@ export class RawServer {
   }
 
   async stop(): Promise<void> {
-    for (const connection of this.connections) connection.destroy()
+    for (const connection of this.all) connection.destroy()
     await new Promise((resolve) => this.server.close(resolve))
   }
 }

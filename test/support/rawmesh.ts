@@ -34,7 +34,12 @@ export interface Bed {
 /** Starts server and agent; the Service `shop/web` leads to the server. */
 export async function startBed(options: AgentOptions = {}): Promise<Bed> {
   const server = await RawServer.listen()
-  const agent = await startAgent({ address: ownAddress(), upstreams: [server.port], ...options })
+  const agent = await startAgent({ address: ownAddress(), upstreams: [server.port], ...options }).catch(
+    async (error) => {
+      await server.stop()
+      throw error
+    },
+  )
   const callers: RawSocket[] = []
   const caller = async (port = agent.port) => {
     const socket = await rawConnect(port, agent.address)
@@ -56,6 +61,9 @@ export async function startBed(options: AgentOptions = {}): Promise<Bed> {
       return response
     },
     async works() {
+      // Connections that the test holds would be used again, and nobody would answer on them.
+      for (const connection of server.connections) connection.destroy()
+      await until(() => agent.thread.hop.counts.open === 0, 'the end of the connections to the endpoint')
       server.answerAll(ok('fine'))
       const socket = await caller()
       for (let count = 0; count < 2; count++) {
@@ -120,9 +128,14 @@ export function okDown(body: string, lines = ''): string {
   return `HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: ${body.length}\r\n${lines}\r\n${body}`
 }
 
+/** What the mesh says of the caller's identity: from the account of the caller's pod to that of the endpoint's. */
+export const clientCert =
+  'x-forwarded-client-cert: By=spiffe://cluster.local/ns/shop/sa/default;URI=spiffe://cluster.local/ns/shop/sa/client\r\n'
+
 /** What each hop adds to a request, after the lines that the caller sent; random values as `plain` writes them. */
 export const added =
-  'x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\ntraceparent: TRACE\r\nx-request-id: ID\r\nvia: 1.1 weft\r\n'
+  'x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\ntraceparent: TRACE\r\nx-request-id: ID\r\nvia: 1.1 weft\r\n' +
+  clientCert
 
 /** A request as the endpoint sees it: `lines` as the caller sent them. */
 export function up(first: string, lines = '', body = ''): string {
