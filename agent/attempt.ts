@@ -138,7 +138,7 @@ export class Attempts implements UpstreamHandler {
     this.phase = 'sent'
     upstream.start(this, down.head.method, down.head.version === 0)
     this.up.open(upstream.wire)
-    this.up.addText(this.requestHead)
+    this.up.addText(`${this.requestHead}${path.hopText(this.exchange!)}\r\n`)
     for (const piece of this.kept.pieces) this.up.addBytes(piece)
     if (!path.isRepeatable(this.exchange!)) this.kept.drop()
     if (this.owner.isRequestEnded || down.body.isDone) {
@@ -256,6 +256,8 @@ export class Attempts implements UpstreamHandler {
     exchange.status = head.status
     this.kept.drop()
     const isDelimited = head.framing !== 'close' && (head.framing !== 'chunked' || down.head.version === 1)
+    // A stream of the tunnel ends with the pod's connection.
+    if (path.direction === 'inbound' && !head.isKeepAlive) owner.isLast = true
     if (!isDelimited || !owner.isRequestEnded || path.isDraining() || down.isHalfClosed) owner.isLast = true
     this.setDeadline(this.idleMs)
     this.back.open(down.wire)

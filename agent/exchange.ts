@@ -4,6 +4,7 @@
 import type { WorkloadResource } from '../controller/contract/resources.ts'
 import type { Reason } from './errors.ts'
 import type { RequestHead } from './http1/head.ts'
+import type { Verdict } from './inbound/permit.ts'
 import type { Endpoint } from './mesh/endpoint.ts'
 import type { Backend, Port, Snapshot } from './mesh/snapshot.ts'
 
@@ -41,6 +42,8 @@ export class Exchange {
   bytesDown = 0
   /** What admission counts it in; -1: nothing. */
   admitted = -1
+  /** What inbound/permit.ts decided; null before, and for what was not asked. */
+  verdict: Verdict | null = null
   isSettled = false
 
   constructor(

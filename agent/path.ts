@@ -37,6 +37,8 @@ export interface Connection {
   closeIdle(): void
   /** Breaks off whatever is in flight. */
   abort(): void
+  /** The configuration has changed: what is not permitted any more must end. */
+  recheck(): void
 }
 
 /** What both paths give to what they share: clocks, limits, the end of an exchange. */
@@ -57,6 +59,8 @@ export interface PathBase {
    * @returns cancels the wait; harmless after `done`
    */
   route(exchange: Exchange, meshPort: number, done: (verdict: Verdict) => void): () => void
+  /** Whether the exchange is permitted now, by the snapshot in force; null where another agent decides that. */
+  permitted(exchange: Exchange): MeshError | null
   /** Sets the endpoint of the next attempt, if possible another than those that were tried. */
   endpoint(exchange: Exchange, tried: readonly Endpoint[] | null): MeshError | null
   readonly fuse: {
@@ -65,6 +69,8 @@ export interface PathBase {
     fail(exchange: Exchange, token: number): void
     abandon(exchange: Exchange, token: number): void
   }
+  /** Lines of the request's head that depend on the endpoint of this attempt, each with its CRLF. */
+  hopText(exchange: Exchange): string
   /** Ms to wait before a further attempt; -1: none. Takes it from the retry budget. */
   retry(exchange: Exchange, failure: AttemptFailure): number
   /** Ends the exchange: counters, log, and what `route` had taken for it. */
@@ -81,7 +87,7 @@ export interface HttpPath extends PathBase {
     ): () => void
     release(exchange: Exchange, upstream: Upstream): void
   }
-  /** The request's head as it goes to the endpoint. Called once, after `route`. */
+  /** The request's head as it goes to the endpoint, without its empty line. Called once, after `route`. */
   requestText(exchange: Exchange): string
   /** The response's head as it goes to the caller. */
   responseText(exchange: Exchange, head: ResponseHead, isLast: boolean): string
@@ -93,7 +99,7 @@ export interface HttpPath extends PathBase {
   isRepeatable(exchange: Exchange): boolean
   /**
    * Takes a connection over that asks for an Upgrade and was let through by `route`.
-   * @param head the request's head as it goes to the endpoint
+   * @param head the request's head as it goes to the endpoint, without its empty line
    * @param done settles: called once, when the connection is closed
    */
   upgrade(exchange: Exchange, wire: Wire, head: string, done: () => void): Connection

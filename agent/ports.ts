@@ -15,6 +15,8 @@ export interface PortsOptions {
   readonly onWire: (wire: Wire, meshPort: number) => void
   /** A mesh port stands for something else now: its connections are not what they were. */
   readonly onChanged: (meshPort: number) => void
+  /** Where other agents connect to; null: nowhere. */
+  readonly tunnel: { readonly port: number; readonly server: Server } | null
   /** The last change has settled: all ports are open, but for the failed ones. */
   readonly onSettled: (version: string, open: number, failed: PortFailure[]) => void
 }
@@ -23,6 +25,9 @@ export interface PortFailure {
   port: number
   message: string
 }
+
+/** The meaning of ports that are open whatever the snapshot says. */
+const fixed = 'fixed'
 
 interface Listener {
   readonly server: Server
@@ -50,9 +55,10 @@ export class Ports {
     const { entryPort } = this.options
     this.failures.clear()
     for (const [port, listener] of this.listeners) {
-      if (port !== entryPort && !snapshot.ports.has(port)) this.shut(port, listener)
+      if (listener.meaning !== fixed && !snapshot.ports.has(port)) this.shut(port, listener)
     }
-    this.open(entryPort, 0, 'entry')
+    this.open(entryPort, 0, fixed)
+    this.openTunnel()
     for (const [port, { service }] of snapshot.ports) {
       const meaning = service === null ? 'shared' : service.uid
       const listener = this.listeners.get(port)
@@ -74,8 +80,21 @@ export class Ports {
 
   private open(port: number, meshPort: number, meaning: string): void {
     if (this.listeners.has(port)) return
-    const { address, isShared, onWire } = this.options
-    const server = createTcpServer((wire) => onWire(wire, meshPort))
+    const { onWire } = this.options
+    this.listen(
+      port,
+      createTcpServer((wire) => onWire(wire, meshPort)),
+      meaning,
+    )
+  }
+
+  private openTunnel(): void {
+    const { tunnel } = this.options
+    if (tunnel !== null && !this.listeners.has(tunnel.port)) this.listen(tunnel.port, tunnel.server, fixed)
+  }
+
+  private listen(port: number, server: Server, meaning: string): void {
+    const { address, isShared } = this.options
     const listener: Listener = { server, meaning, isOpen: false }
     this.listeners.set(port, listener)
     server.on('error', (error) => {

@@ -67,6 +67,17 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
     else this.down.wire.reset()
   }
 
+  /** Each request is permitted on its own; only what has left HTTP lives longer than a decision. */
+  recheck(): void {
+    if (this.path.isStale(this.caller)) this.abort()
+    else this.successor?.recheck()
+  }
+
+  /** Nothing more is read as requests. */
+  get isClosing(): boolean {
+    return this.down.isClosing
+  }
+
   // --- what the caller sends
 
   onOpening(chunk: Buffer, start: number, end: number): boolean {

@@ -63,6 +63,15 @@ export class Stream implements WireHandler, Timed, Connection {
     this.down.reset()
   }
 
+  recheck(): void {
+    if (this.isOver || this.up === null) return
+    if (this.path.isStale(this.exchange.caller)) this.abort()
+    else {
+      const error = this.path.permitted(this.exchange)
+      if (error !== null) this.fail(error)
+    }
+  }
+
   // --- what the caller sends
 
   onBytes(chunk: Buffer, start: number, end: number): void {

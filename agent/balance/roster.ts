@@ -40,7 +40,7 @@ export class Roster {
     this.reachable =
       isDirect || backend.policy.plaintext === true
         ? backend.endpoints
-        : backend.endpoints.filter((endpoint) => endpoint.isLocal || peers.has(endpoint.spec.node))
+        : backend.endpoints.filter(({ isLocal, spec }) => isLocal || spec.node === '' || peers.has(spec.node))
     const candidates = version === 0 ? this.reachable : withoutEjected(this.reachable, maxEjected)
     this.isPanic = candidates.length === 0
     this.candidates = this.isPanic ? this.reachable : candidates

@@ -20,6 +20,10 @@ export class ResponseHead {
   hasDate = false
   /** Value of Retry-After; null if there is none. */
   retryAfter: string | null = null
+  /** Whether another agent of the mesh is on the other side, whose word on its own failures counts. */
+  isFromMesh = false
+  /** Value of x-weft-error; null if there is none. */
+  meshError: string | null = null
   /** The protocol that a 101 switches to. */
   upgrade = ''
   readonly lines = new FieldLines()
@@ -44,6 +48,7 @@ export class ResponseHead {
     const from = statusLine.lastIndex
     this.hasDate = false
     this.retryAfter = null
+    this.meshError = null
     this.upgrade = ''
     this.lines.start(text, from)
     fieldBlock.lastIndex = from
@@ -55,58 +60,61 @@ export class ResponseHead {
 
   private readLines(text: string, from: number, method: string, limits: HeadLimits): void {
     const { lines } = this
-    let connection: string | null = null
-    let length: string | null = null
-    let coding: string | null = null
+    const seen: Seen = { connection: null, length: null, coding: null }
     let count = 0
     const end = text.length - 2
     for (let at = from; at < end; ) {
       const lineEnd = text.indexOf('\r\n', at)
       const colon = text.indexOf(':', at)
       if (++count > limits.headers) throw new MeshError('upstream_invalid', `more than ${limits.headers} headers`)
-      if (isInteresting(text, at, colon - at)) {
-        switch (lines.nameAt(at, colon)) {
-          case 'content-length':
-            if (length !== null) throw new MeshError('upstream_invalid', 'Content-Length was sent twice')
-            length = lines.valueAt(colon, lineEnd)
-            break
-          case 'transfer-encoding':
-            if (coding !== null) throw new MeshError('upstream_invalid', 'Transfer-Encoding was sent twice')
-            coding = lines.valueAt(colon, lineEnd)
-            lines.cut(at, lineEnd + 2)
-            break
-          case 'connection':
-            connection =
-              connection === null ? lines.valueAt(colon, lineEnd) : `${connection}, ${lines.valueAt(colon, lineEnd)}`
-            lines.cut(at, lineEnd + 2)
-            break
-          case 'upgrade':
-            this.upgrade = lines.valueAt(colon, lineEnd)
-            lines.cut(at, lineEnd + 2)
-            break
-          case 'keep-alive':
-          case 'proxy-connection':
-          case 'te':
-            lines.cut(at, lineEnd + 2)
-            break
-          case 'x-weft-error':
-          case 'x-forwarded-client-cert':
-            // Only the mesh says that the mesh failed; and identities stay inside it.
-            lines.cut(at, lineEnd + 2)
-            break
-          case 'date':
-            this.hasDate = true
-            break
-          case 'retry-after':
-            this.retryAfter = lines.valueAt(colon, lineEnd)
-            break
-        }
-      }
+      if (isInteresting(text, at, colon - at)) this.readField(lines.nameAt(at, colon), at, colon, lineEnd, seen)
       at = lineEnd + 2
     }
     lines.count = count
-    this.settleConnection(connection)
-    this.settleFraming(method, length, coding)
+    this.settleConnection(seen.connection)
+    this.settleFraming(method, seen.length, seen.coding)
+  }
+
+  private readField(name: string, at: number, colon: number, lineEnd: number, seen: Seen): void {
+    const { lines } = this
+    switch (name) {
+      case 'content-length':
+        if (seen.length !== null) throw new MeshError('upstream_invalid', 'Content-Length was sent twice')
+        seen.length = lines.valueAt(colon, lineEnd)
+        break
+      case 'transfer-encoding':
+        if (seen.coding !== null) throw new MeshError('upstream_invalid', 'Transfer-Encoding was sent twice')
+        seen.coding = lines.valueAt(colon, lineEnd)
+        lines.cut(at, lineEnd + 2)
+        break
+      case 'connection': {
+        const value = lines.valueAt(colon, lineEnd)
+        seen.connection = seen.connection === null ? value : `${seen.connection}, ${value}`
+        lines.cut(at, lineEnd + 2)
+        break
+      }
+      case 'upgrade':
+        this.upgrade = lines.valueAt(colon, lineEnd)
+        lines.cut(at, lineEnd + 2)
+        break
+      case 'keep-alive':
+      case 'proxy-connection':
+      case 'te':
+      case 'x-forwarded-client-cert':
+        lines.cut(at, lineEnd + 2)
+        break
+      case 'x-weft-error':
+        this.meshError = lines.valueAt(colon, lineEnd)
+        // Only the mesh says that the mesh failed.
+        if (!this.isFromMesh) lines.cut(at, lineEnd + 2)
+        break
+      case 'date':
+        this.hasDate = true
+        break
+      case 'retry-after':
+        this.retryAfter = lines.valueAt(colon, lineEnd)
+        break
+    }
   }
 
   private settleConnection(connection: string | null): void {
@@ -140,6 +148,12 @@ export class ResponseHead {
     if (this.status === 204 && length !== null) this.lines.cutNamed(['content-length'])
     if (method === 'HEAD' || this.status < 200 || this.status === 204 || this.status === 304) this.framing = 'none'
   }
+}
+
+interface Seen {
+  connection: string | null
+  length: string | null
+  coding: string | null
 }
 
 const connectionOptions = new Set(['close', 'keep-alive', 'upgrade'])

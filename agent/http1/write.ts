@@ -21,32 +21,36 @@ function newTraceparent(): string {
 
 /** What a hop tells the upstream about the caller. */
 export interface Forwarding {
-  /** Address of the caller, added to x-forwarded-for; empty: nothing is added. */
+  /** Address of the caller, added to x-forwarded-for. */
   readonly address: string
   /** Host for a request that named none. */
   readonly defaultAuthority: string
   /** More lines, each with its CRLF. */
   readonly lines: string
+  /** Another agent has said all this already: nothing is added but `lines`. */
+  readonly isPassedOn?: boolean
 }
 
 /**
  * A request head as it is forwarded.
  * @param target what to ask for instead of the request's own target, where a rewrite changed it
- * @returns latin1 text with the empty line
+ * @returns latin1 text without the empty line
  */
 export function requestText(head: RequestHead, forwarding: Forwarding, target = head.target): string {
   const authority = head.authority === '' ? forwarding.defaultAuthority : head.authority
   const forwardedFor =
-    forwarding.address === ''
-      ? keepLine('x-forwarded-for', head.forwardedFor)
-      : head.forwardedFor === ''
-        ? `x-forwarded-for: ${forwarding.address}\r\n`
-        : `x-forwarded-for: ${head.forwardedFor}, ${forwarding.address}\r\n`
+    head.forwardedFor === ''
+      ? `x-forwarded-for: ${forwarding.address}\r\n`
+      : `x-forwarded-for: ${head.forwardedFor}, ${forwarding.address}\r\n`
+  if (forwarding.isPassedOn) {
+    const own = keepLine('x-forwarded-for', head.forwardedFor) + forwarding.lines
+    return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${own}`
+  }
   const proto = head.hasForwardedProto ? '' : 'x-forwarded-proto: http\r\n'
   const trace = head.traceparent === '' ? `traceparent: ${newTraceparent()}\r\n` : ''
   const id = head.requestId === '' ? `x-request-id: ${randomUUID()}\r\n` : ''
   const via = head.version === 1 ? 'via: 1.1 weft\r\n' : 'via: 1.0 weft\r\n'
-  return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}\r\n`
+  return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}`
 }
 
 function keepLine(name: string, value: string): string {

@@ -91,6 +91,12 @@ export function pathMetrics(gatherer: Gatherer): Metric[] {
       read: cell('retries'),
     },
     {
+      name: 'weft_denials_total',
+      help: 'Requests and connections refused by access rules.',
+      type: 'counter',
+      read: cell('denials'),
+    },
+    {
       name: 'weft_breaker_changes_total',
       help: 'Changes of circuit breakers, by the state they went to.',
       type: 'counter',

@@ -33,6 +33,8 @@ export const cells = {
   closed: [...route.labels, 'reason'],
   /** Further attempts, by what ended the one before. */
   retries: ['namespace', 'service', 'port', 'reason'],
+  /** Refusals by access rules; the rule is the TrafficTarget that came closest, or empty. */
+  denials: ['source', 'destination', 'cause', 'rule'],
   /** Changes of breakers, by the backend they belong to. */
   breakers: ['namespace', 'service', 'port', 'state'],
 } as const

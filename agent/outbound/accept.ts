@@ -115,6 +115,8 @@ class Waiting implements Connection {
   abort(): void {
     this.wire.reset()
   }
+
+  recheck(): void {}
 }
 
 function refuse(wire: Wire, error: MeshError, isOpaque: boolean): void {

@@ -1,6 +1,7 @@
 // Seventh step of the outbound path: a connection to the endpoint, pooled where one is idle, else new: to a pod of this
 // node directly, to another node through the tunnel.
 
+import type { Protocol } from '../../controller/contract/resources.ts'
 import type { Clock } from '../clock.ts'
 import { MeshError } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
@@ -14,12 +15,14 @@ import type { Endpoint, EndpointPart } from '../mesh/endpoint.ts'
 /**
  * Opens a wire to an endpoint on behalf of an account.
  * @param source the caller's account, empty if it has none
+ * @param protocol how the endpoint's agent is to read the bytes
  * @param done called once, with the wire or the reason why there is none
  * @returns gives up; `done` is not called after it
  */
 export type Dial = (
   endpoint: Endpoint,
   source: string,
+  protocol: Protocol,
   timeoutMs: number,
   done: (error: MeshError | null, wire: Wire | null) => void,
 ) => () => void
@@ -33,7 +36,9 @@ export interface HopOptions {
   readonly poolIdleMs: number
   /** Idle connections kept for one endpoint and source. */
   readonly poolMost: number
-  /** For endpoints on other nodes. */
+  /** Endpoints on other nodes that have no agent, where the service allows plain text. */
+  readonly isPlain: (endpoint: Endpoint) => boolean
+  /** For endpoints on other nodes, through the tunnel. */
   readonly dial: Dial
 }
 
@@ -84,20 +89,27 @@ export class Hop {
     else pool.give(upstream)
   }
 
+  /** Whether an endpoint of another node is reached without the tunnel. */
+  isPlain(endpoint: Endpoint): boolean {
+    return !endpoint.isLocal && this.options.isPlain(endpoint)
+  }
+
   /** Opens a wire of its own for an opaque connection. */
   connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void {
-    return this.dial(exchange.endpoint!, sourceOf(exchange), this.connectMs(exchange), done)
+    const protocol = exchange.request === null ? 'tcp' : 'http'
+    return this.dial(exchange.endpoint!, sourceOf(exchange), protocol, this.connectMs(exchange), done)
   }
 
   /** Opens a wire, whichever way the endpoint is reached. */
   dial(
     endpoint: Endpoint,
     source: string,
+    protocol: Protocol,
     connectMs: number,
     done: (error: MeshError | null, wire: Wire | null) => void,
   ): () => void {
-    if (endpoint.isLocal) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
-    return this.options.dial(endpoint, source, connectMs, done)
+    if (endpoint.isLocal || this.isPlain(endpoint)) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
+    return this.options.dial(endpoint, source, protocol, connectMs, done)
   }
 
   /** For Pool alone: it has retired. */
@@ -182,7 +194,7 @@ class Pool implements EndpointPart, Timed {
       return nothing
     }
     let isCancelled = false
-    const cancel = this.hop.dial(this.endpoint, source, connectMs, (error, wire) => {
+    const cancel = this.hop.dial(this.endpoint, source, 'http', connectMs, (error, wire) => {
       if (error !== null) {
         this.hop.counts.failed++
         done(error, null)
@@ -248,6 +260,7 @@ class Pool implements EndpointPart, Timed {
     this.open++
     counts.open++
     counts.opened++
+    const isTunnelled = !this.endpoint.isLocal && !this.hop.isPlain(this.endpoint)
     const upstream = new Upstream(wire, options.limits, {
       onUseless: () => this.drop(upstream, source),
       onClosed: () => {
@@ -255,6 +268,7 @@ class Pool implements EndpointPart, Timed {
         counts.open--
       },
     })
+    upstream.head.isFromMesh = isTunnelled
     this.sources.set(upstream, source)
     return upstream
   }

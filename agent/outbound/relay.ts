@@ -9,6 +9,9 @@ import { MeshError } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Deadlines } from '../http1/deadline.ts'
 import { requestText, responseText } from '../http1/write.ts'
+import { clientCertLine } from '../identity/header.ts'
+import { sourceAccount } from '../inbound/caller.ts'
+import { denied, permit } from '../inbound/permit.ts'
 import { type Admission, callerKey } from '../limits/admission.ts'
 import type { LagGate } from '../limits/lag.ts'
 import { limitRate } from '../limits/rate.ts'
@@ -96,6 +99,16 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     done(null)
   }
 
+  /** What stays on this node, or travels in plain text, is permitted here; all else by the endpoint's own agent. */
+  function permitted(exchange: Exchange): MeshError | null {
+    const { isLocal, spec } = exchange.endpoint!
+    if (!isLocal && !hop.isPlain(exchange.endpoint!)) return null
+    const source = sourceAccount(exchange.caller)
+    const verdict = permit(snapshot(), source, spec.account, spec.port, exchange.request)
+    exchange.verdict = verdict
+    return verdict.isAllowed ? null : denied(verdict, source, spec.account)
+  }
+
   function retry(exchange: Exchange, { error, status, isSent }: AttemptFailure): number {
     const { port, request, attempts } = exchange
     const { key, policy } = port!.service
@@ -121,12 +134,13 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
       done(error)
       return nothing
     },
+    permitted,
     endpoint: (exchange, tried) => {
       const { snapshot: own, backend, request } = exchange
       const endpoint = chooser.choose(own, backend!, request, tried, clock.now())
       if (endpoint instanceof MeshError) return endpoint
       exchange.endpoint = endpoint
-      return null
+      return permitted(exchange)
     },
     fuse: {
       begin: (exchange) => fuseOf(exchange).begin(),
@@ -144,6 +158,9 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
         lines: upgrade === '' ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`,
       })
     },
+    // On another node that node's agent says who calls, from the certificate.
+    hopText: ({ caller, endpoint, snapshot: { mesh } }) =>
+      endpoint!.isLocal ? clientCertLine(mesh.trustDomain, sourceAccount(caller), endpoint!.spec.account) : '',
     responseText: (exchange, head, isLast) => responseText(head, exchange.request!, isLast),
     onRequestBody: null,
     observe: (exchange, head, now) => {

@@ -32,7 +32,7 @@ export class Upgrade implements Timed, Connection {
 
   /**
    * @param wire the caller's, which nobody else uses any more
-   * @param head the request's head with its Connection and Upgrade lines
+   * @param head the request's head with its Connection and Upgrade lines, without its empty line
    * @param done called once, when all is over
    */
   constructor(path: UpgradePath, exchange: Exchange, wire: Wire, head: string, done: () => void) {
@@ -56,6 +56,14 @@ export class Upgrade implements Timed, Connection {
   closeIdle(): void {}
 
   abort(): void {
+    this.wire.reset()
+  }
+
+  recheck(): void {
+    if (this.isOver || !this.isSwitched) return
+    const error = this.path.permitted(this.exchange)
+    if (error === null) return
+    this.end(error)
     this.wire.reset()
   }
 
@@ -98,7 +106,7 @@ export class Upgrade implements Timed, Connection {
       down.on('error', () => {})
       up.on('error', () => {})
       down.once('close', () => this.end(this.isAnswered ? null : new MeshError('caller_gone')))
-      switchProtocols(down, up, this.head, {
+      switchProtocols(down, up, `${this.head}${this.path.hopText(this.exchange)}\r\n`, {
         onSwitched: () => this.answered(101, true),
         onRefused: (status) => this.answered(status, false),
         onFailed: (error) => this.refuse(new MeshError('upstream_reset', error.message, { cause: error })),

@@ -6,7 +6,8 @@ import type { Exchange } from '../../agent/exchange.ts'
 import { limitMemory } from '../../agent/limits/shared.ts'
 import type { FromThread } from '../../agent/mesh/thread.ts'
 import type { Recorder } from '../../agent/outbound/settle.ts'
-import { DataThread } from '../../agent/worker.ts'
+import type { DataThread } from '../../agent/thread.ts'
+import { startThread } from '../../agent/worker.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
 import { change, endpoints, mesh, service, spec, workload } from './resources.ts'
 import { until } from './until.ts'
@@ -67,7 +68,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     },
   }
   const messages: FromThread[] = []
-  const thread = new DataThread(
+  const thread = startThread(
     { config, thread: 0, threads: 1, limits: limitMemory(1) },
     (message) => messages.push(message),
     {

@@ -53,7 +53,7 @@ describe('headers on the wire', () => {
       `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Forwarded-Client-Cert: Hash=1\r\n\r\n`,
     )
     expect(refusalOf(await caller.readMessage())).to.equal('400 bad_request')
-    expect(bed.server.received.toLowerCase()).not.to.include('client-cert')
+    expect(bed.server.received).not.to.include('Hash=1')
   })
 
   it('7.12 Connection can take away neither what the mesh says nor the framing', async () => {

@@ -2,7 +2,20 @@
 
 import { expect } from 'chai'
 import type { RawSocket } from '../support/raw.ts'
-import { added, type Bed, get, host, ok, okDown, plain, post, refusalOf, startBed, up } from '../support/rawmesh.ts'
+import {
+  added,
+  type Bed,
+  clientCert,
+  get,
+  host,
+  ok,
+  okDown,
+  plain,
+  post,
+  refusalOf,
+  startBed,
+  up,
+} from '../support/rawmesh.ts'
 
 describe('HTTP/1.1 on the wire', () => {
   let bed: Bed
@@ -327,7 +340,7 @@ describe('HTTP/1.1 on the wire', () => {
     const lines = `${trace}X-Request-Id: mine\r\nX-Forwarded-Proto: https\r\n`
     const { caller, endpoint } = await begin(get('/', `X-Forwarded-For: 10.0.0.9\r\n${lines}`))
     expect(await endpoint.readMessage()).to.equal(
-      `GET / HTTP/1.1\r\nhost: ${host}\r\n${lines}x-forwarded-for: 10.0.0.9, 127.0.0.1\r\nvia: 1.1 weft\r\n\r\n`,
+      `GET / HTTP/1.1\r\nhost: ${host}\r\n${lines}x-forwarded-for: 10.0.0.9, 127.0.0.1\r\nvia: 1.1 weft\r\n${clientCert}\r\n`,
     )
     endpoint.send(ok(''))
     await caller.readMessage()
