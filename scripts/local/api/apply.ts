@@ -48,7 +48,8 @@ export function applyConfiguration(live: AnyObject, applied: AnyObject, kind: Ki
     .filter((one) => !isOwn(one))
     .map((one) => ({ entry: one, fields: common(changed, one.fieldsV1) }))
     .filter(({ fields }) => !isEmpty(fields))
-  if (conflicts.length > 0 && !applying.isForced) throw applyConflict(conflicts)
+  const isAllowed = applying.isForced || (applying.manager === 'kubectl' && areFromKubectl(conflicts, live, kind))
+  if (conflicts.length > 0 && !isAllowed) throw applyConflict(conflicts)
 
   const merged = merge(live, wanted, kind.schema) as AnyObject
   const own = entries.find(isOwn)
@@ -82,10 +83,21 @@ function conflictsOf(entry: ManagedFields, conflicts: readonly Conflict[]): Fiel
   return conflicts.find((one) => one.entry === entry)?.fields ?? {}
 }
 
+const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration'
+
+/** Whether all conflicts are about what kubectl itself applied before it began to apply on the server. */
+function areFromKubectl(conflicts: readonly Conflict[], live: AnyObject, kind: Kind): boolean {
+  const text = live.metadata.annotations?.[lastApplied]
+  if (text === undefined) return false
+  const before = fieldsOf(ownable(JSON.parse(text) as AnyObject), kind.schema)
+  return conflicts.every(({ fields }) => isEmpty(without(fields, before)))
+}
+
 function applyConflict(conflicts: readonly Conflict[]): ApiError {
   const causes = conflicts.flatMap(({ entry, fields }) =>
     pathsOf(fields).map((field) => {
-      const message = `conflict with "${entry.manager}" using ${entry.apiVersion}`
+      const version = entry.operation === 'Update' ? ` using ${entry.apiVersion}` : ''
+      const message = `conflict with "${entry.manager}"${version}`
       return { reason: 'FieldManagerConflict', message, field }
     }),
   )

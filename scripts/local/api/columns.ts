@@ -136,6 +136,24 @@ function eventTime(object: AnyObject, field: 'firstTimestamp' | 'lastTimestamp')
 const name = column('Name', (object) => object.metadata.name)
 const dataColumn = column('Data', (object) => Object.keys(sub(object, 'data')).length)
 
+function subjects(kind: string): Cell {
+  return (object) => {
+    const found = list(object['subjects']).filter((subject) => subject['kind'] === kind)
+    return found.map(({ namespace, name: own }) => (kind === 'ServiceAccount' ? `${namespace}/${own}` : own)).join(', ')
+  }
+}
+
+const bindingColumns = [
+  column('Role', (object) => {
+    const { kind, name: role } = sub(object, 'roleRef')
+    return `${kind}/${role}`
+  }),
+  ageColumn,
+  column('Users', subjects('User'), 1),
+  column('Groups', subjects('Group'), 1),
+  column('ServiceAccounts', subjects('ServiceAccount'), 1),
+]
+
 /** Columns by kind; kinds that are missing have a name and an age. */
 export const printers: Record<string, readonly Column[]> = {
   Namespace: [column('Status', (object) => sub(object, 'status')['phase']), ageColumn],
@@ -241,8 +259,18 @@ export const printers: Record<string, readonly Column[]> = {
   ],
   ClusterRole: [column('Created At', (object) => object.metadata.creationTimestamp)],
   Role: [column('Created At', (object) => object.metadata.creationTimestamp)],
-  ClusterRoleBinding: [column('Role', (object) => Object.values(sub(object, 'roleRef')).slice(1).join('/')), ageColumn],
-  RoleBinding: [column('Role', (object) => Object.values(sub(object, 'roleRef')).slice(1).join('/')), ageColumn],
+  ClusterRoleBinding: bindingColumns,
+  RoleBinding: bindingColumns,
+  NetworkPolicy: [
+    column('Pod-Selector', (object) => selectorText(sub(object, 'spec')['podSelector']) || none),
+    ageColumn,
+  ],
+  PodDisruptionBudget: [
+    column('Min Available', (object) => String(sub(object, 'spec')['minAvailable'] ?? 'N/A')),
+    column('Max Unavailable', (object) => String(sub(object, 'spec')['maxUnavailable'] ?? 'N/A')),
+    column('Allowed Disruptions', (object) => status(object, 'disruptionsAllowed')),
+    ageColumn,
+  ],
   CustomResourceDefinition: [column('Created At', (object) => object.metadata.creationTimestamp)],
 }
 

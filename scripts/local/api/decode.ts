@@ -9,6 +9,8 @@ export interface Decoder {
   /** `Service in version "v1"`: what a refusal names. */
   what: string
   kind: string
+  /** The structure that is being read. */
+  struct?: string
   /** Paths of the fields that the kind does not have. */
   unknown: string[]
 }
@@ -18,6 +20,7 @@ export interface Decoder {
  * @throws ApiError 400 where a value has the wrong type
  */
 export function decode(value: unknown, schema: Schema, decoder: Decoder, path = ''): unknown {
+  if (schema.model !== undefined) decoder.struct = schema.model.replace(/^(Core|Events)?V\d+/, '')
   if (schema['x-kubernetes-int-or-string'] === true) return decodeIntOrString(value, decoder, path)
   if (schema.type === undefined) return structuredClone(value)
   switch (schema.type) {
@@ -43,16 +46,19 @@ export function decode(value: unknown, schema: Schema, decoder: Decoder, path = 
 }
 
 function decodeObject(value: unknown, schema: Schema, decoder: Decoder, path: string): unknown {
+  const { struct } = decoder
   if (!isRecord(value)) throw wrongType(value, 'object', decoder, path)
   const decoded: Record<string, unknown> = {}
   for (const [name, inner] of Object.entries(value)) {
     const at = path === '' ? name : `${path}.${name}`
+    if (struct !== undefined) decoder.struct = struct
     const known = fieldSchema(schema, name)
     if (known === undefined) {
       if (keepsUnknown(schema)) decoded[name] = structuredClone(inner)
       else decoder.unknown.push(at)
     } else if (inner !== null) {
-      const field = decode(inner, known, decoder, at)
+      // A map is one field: its keys are not part of the path.
+      const field = decode(inner, known, decoder, schema.properties === undefined ? path : at)
       if (!isEmptyCollection(field, known)) decoded[name] = field
     }
   }
@@ -73,7 +79,7 @@ function decodeIntOrString(value: unknown, decoder: Decoder, path: string): unkn
 function wrongType(value: unknown, wanted: string, decoder: Decoder, path: string): Error {
   const got = Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value
   const field = path.replace(/\[\d+\]/g, '')
-  const at = `${decoder.kind}.${field} of type ${wanted}`
+  const at = `${decoder.struct ?? decoder.kind}.${field} of type ${wanted}`
   return badRequest(
     `${decoder.what} cannot be handled as a ${decoder.kind}: json: cannot unmarshal ${got} into Go struct field ${at}`,
   )

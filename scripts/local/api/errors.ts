@@ -132,7 +132,7 @@ export function invalid(subject: Subject, name: string, errors: readonly FieldEr
   const texts = errors.map(({ field, message }) => `${field}: ${message}`)
   const text = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`
   const kind = subject.group === '' ? subject.kind : `${subject.kind}.${subject.group}`
-  const about: NonNullable<Status['details']> = { name }
+  const about: NonNullable<Status['details']> = name === '' ? {} : { name }
   if (subject.group !== '') about.group = subject.group
   about.kind = subject.kind
   about.causes = causes

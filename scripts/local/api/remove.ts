@@ -74,12 +74,14 @@ export const orphan = 'orphan'
 function checkPreconditions(kind: Kind, stored: AnyObject, { preconditions }: DeleteOptions): void {
   const { name, uid, resourceVersion } = stored.metadata
   const wanted = { uid: preconditions?.uid ?? uid, version: preconditions?.resourceVersion ?? resourceVersion }
+  const subject = { group: kind.group, plural: kind.kind, kind: kind.kind }
   if (wanted.uid !== uid) {
-    throw conflict(kind, name, `Precondition failed: UID in precondition: ${wanted.uid}, UID in object meta: ${uid}`)
+    const why = `the UID in the precondition (${wanted.uid}) does not match the UID in record (${uid})`
+    throw conflict(subject, name, `${why}. The object might have been deleted and then recreated`)
   }
   if (wanted.version !== resourceVersion) {
-    const why = `Precondition failed: ResourceVersion in precondition: ${wanted.version}, in object meta: ${resourceVersion}`
-    throw conflict(kind, name, why)
+    const why = `the ResourceVersion in the precondition (${wanted.version}) does not match the ResourceVersion in record (${resourceVersion})`
+    throw conflict(subject, name, why)
   }
 }
 

@@ -82,7 +82,7 @@ export function prune(value: unknown, schema: Schema, path: string, found: strin
   }
 }
 
-/** Fills in a custom resource's defaults, in place. A null where null is not allowed gives way to the default. */
+/** Fills in a custom resource's defaults, in place. A null where null is not allowed counts as nothing. */
 export function fillDefaults(value: unknown, schema: Schema): void {
   if (Array.isArray(value)) {
     if (schema.items !== undefined) for (const one of value) fillDefaults(one, schema.items)
@@ -97,7 +97,7 @@ export function fillDefaults(value: unknown, schema: Schema): void {
 }
 
 function fillField(value: Json, name: string, schema: Schema): void {
-  const isUnset = value[name] === undefined || (value[name] === null && schema.nullable !== true)
-  if (isUnset && schema.default !== undefined) value[name] = structuredClone(schema.default)
+  if (value[name] === null && schema.nullable !== true) delete value[name]
+  if (value[name] === undefined && schema.default !== undefined) value[name] = structuredClone(schema.default)
   fillDefaults(value[name], schema)
 }

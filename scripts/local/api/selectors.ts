@@ -111,8 +111,12 @@ function fieldRequirement(text: string, storage: string): Test {
   const found = /^([^=!]+)(==|=|!=)(.*)$/.exec(text)
   if (found === null) throw badRequest(`invalid selector: '${text}'; can't understand '${text}'`)
   const name = found[1]!.replace(/^regarding\./, 'involvedObject.')
-  const known = [...everywhere, ...(selectable[storage] ?? [])]
-  if (!known.includes(name) && aliases[name] === undefined) throw badRequest(`field label not supported: ${name}`)
+  const own = selectable[storage]
+  if (!everywhere.includes(name) && own?.includes(name) !== true && aliases[name] === undefined) {
+    if (own !== undefined) throw badRequest(`field label not supported: ${name}`)
+    const known = everywhere.map((one) => JSON.stringify(one)).join(', ')
+    throw badRequest(`${JSON.stringify(name)} is not a known field selector: only ${known}`)
+  }
   const path = (aliases[name] ?? name).split('.')
   const isEqual = found[2] !== '!='
   return (object) => (fieldValue(object, path) === found[3]) === isEqual

@@ -110,6 +110,7 @@ export function createTokens(backend: Backend, now: () => number = Date.now): To
     },
     review(review) {
       const { token, audiences } = sub(review, 'spec') as { token?: string; audiences?: string[] }
+      if ((token ?? '') === '') throw badRequest('token is required for TokenReview in authentication')
       const wanted = audiences ?? [issuer]
       const claims = verify(token ?? '')
       const shared = typeof claims === 'string' ? [] : claims.aud.filter((audience) => wanted.includes(audience))

@@ -1,8 +1,9 @@
-// Request bodies: JSON, or YAML where the client says so.
+// Request bodies: JSON, or YAML or protobuf where the client says so.
 
 import type { IncomingMessage } from 'node:http'
 import { parse } from 'yaml'
 import { ApiError, badRequest, unsupportedMediaType } from '../errors.ts'
+import { parseProtobuf } from './protobuf.ts'
 
 const maxBytes = 3 << 20
 
@@ -34,9 +35,11 @@ export async function readBody(request: IncomingMessage): Promise<unknown> {
     }
     chunks.push(chunk)
   }
-  const text = Buffer.concat(chunks).toString()
-  if (text === '') return undefined
+  const bytes = Buffer.concat(chunks)
+  if (bytes.length === 0) return undefined
   const type = mediaType(request)
+  if (type === 'application/vnd.kubernetes.protobuf') return parseProtobuf(bytes)
+  const text = bytes.toString()
   const isYaml = type === 'application/yaml' || type === 'application/apply-patch+yaml'
   const isJson = type === '' || type === 'application/json' || type in patchTypes
   if (!isYaml && !isJson) throw unsupportedMediaType('application/json, application/yaml')

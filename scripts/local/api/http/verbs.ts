@@ -68,10 +68,7 @@ export function getOne(backend: Backend, target: Target): AnyObject {
 /** @throws ApiError */
 export function create(write: Write): Outcome {
   const { backend, target, body } = write
-  if (target.name !== undefined) throw methodNotAllowed()
-  if (target.kind.namespaced && target.namespace === undefined) {
-    throw badRequest('an empty namespace may not be set during creation')
-  }
+  if (target.name !== undefined || (target.kind.namespaced && target.namespace === undefined)) throw methodNotAllowed()
   return { code: 201, object: createObject(backend, target.kind, target.namespace, body, writingOf(write)) }
 }
 

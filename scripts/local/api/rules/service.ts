@@ -1,7 +1,7 @@
 // Services: defaults, ClusterIPs, and the checks of ports and names. A ClusterIP stays with its Service for life.
 
 import type { Backend } from '../backend.ts'
-import { duplicate, type FieldError, required, unsupported, wrong } from '../errors.ts'
+import { ApiError, duplicate, type FieldError, required, unsupported, wrong } from '../errors.ts'
 import { isLabel, isSubdomain } from '../metadata.ts'
 import type { AnyObject } from '../object.ts'
 import type { Rules } from './index.ts'
@@ -40,7 +40,7 @@ function fill(object: AnyObject, old: AnyObject | undefined, backend: Backend): 
   spec.sessionAffinity ??= 'None'
   for (const port of spec.ports ?? []) {
     port.protocol ??= 'TCP'
-    if (port.port !== undefined) port.targetPort ??= port.port
+    if (port.port !== undefined) port.targetPort ||= port.port
   }
   object['status'] ??= { loadBalancer: {} }
   if (spec.type === 'ExternalName') {
@@ -81,12 +81,13 @@ function takenAddresses(backend: Backend): Set<string | undefined> {
   return new Set(backend.storage.list('/services').map((service) => specOf(service).clusterIP))
 }
 
-// Low addresses are left to those who ask for one, such as DNS.
+// In all but tiny networks, low addresses are left to those who ask for one, such as DNS.
 const reserved = 16
+const tiny = 64
 
 function allocate(backend: Backend): string {
   const { first, last } = range(backend.serviceCidr)
-  const start = first + reserved
+  const start = last - first < tiny ? first : first + reserved
   const count = last - start + 1
   const taken = takenAddresses(backend)
   for (let tried = 0; tried < count; tried += 1) {
@@ -95,7 +96,8 @@ function allocate(backend: Backend): string {
     backend.addressCursor += 1
     if (!taken.has(address)) return address
   }
-  throw new Error(`no ClusterIP is left in ${backend.serviceCidr}`)
+  const why = `failed to allocate a serviceIP: range is full: ${backend.serviceCidr}`
+  throw new ApiError(500, 'InternalError', `Internal error occurred: ${why}`)
 }
 
 function check(object: AnyObject, old: AnyObject | undefined, backend: Backend): FieldError[] {
@@ -130,7 +132,7 @@ function checkAddress(spec: ServiceSpec, old: ServiceSpec, backend: Backend): Fi
   const prefix = `Invalid value: ["${address}"]: failed to allocate IP ${address}: `
   if (!/^\d+\.\d+\.\d+\.\d+$/.test(address)) return [wrong('spec.clusterIPs[0]', address, 'must be a valid IP address')]
   if (toNumber(address) < first || toNumber(address) > last) {
-    const message = `${prefix}the provided IP is not in the valid range ${backend.serviceCidr}`
+    const message = `${prefix}the provided network does not match the current range`
     return [{ ...shown, message }]
   }
   return takenAddresses(backend).has(address)
