@@ -2,9 +2,9 @@
 // identity, the agent proves its own by token and, once it has one, by certificate as well.
 
 import type { SecureContext } from 'node:tls'
-import { Agent, type Dispatcher, request } from 'undici'
 import { certificateIdentity } from '../../controller/contract/certificate.ts'
 import { formatIdentity, type SignRequest, type SignResponse } from '../../controller/contract/identity.ts'
+import { Agent, type Dispatcher } from '../client.ts'
 import type { Trust } from './trust.ts'
 
 /** What requests to the controller are sent with. */
@@ -30,7 +30,7 @@ export class SignError extends Error {
 
 /** Opens the access; nothing is sent before `use` has told whom to trust. */
 export function openController(): ControllerAccess {
-  let agent: Agent | null = null
+  let agent: Dispatcher | null = null
   return {
     use(trust, own) {
       const old = agent
@@ -85,9 +85,10 @@ const maxAnswerBytes = 256 << 10
 export function authoritySign(access: ControllerAccess, url: string, token: () => string): Sign {
   return async (identity, csr) => {
     const body: SignRequest = { identity, csr: csr.toString('base64') }
-    const response = await request(new URL('/v1/sign', url), {
+    const response = await access.dispatcher().request({
+      origin: new URL(url).origin,
+      path: '/v1/sign',
       method: 'POST',
-      dispatcher: access.dispatcher(),
       headers: { 'content-type': 'application/json', authorization: `Bearer ${token().trim()}` },
       body: JSON.stringify(body),
       headersTimeout: 10_000,
