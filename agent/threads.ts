@@ -6,7 +6,7 @@ import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { limitMemory } from './limits/shared.ts'
 import type { Keeper, Member } from './mesh/keeper.ts'
-import type { FromThread, Listening, Question, ThreadStart, ToThread } from './mesh/thread.ts'
+import type { Answer, FromThread, Listening, Question, ThreadStart, ToThread } from './mesh/thread.ts'
 import type { AccessSink } from './observe/accesslog.ts'
 import type { Gatherer } from './observe/gather.ts'
 import { type ControlLog, errorFields } from './observe/log.ts'
@@ -66,7 +66,8 @@ export class Threads {
   readonly #options: ThreadsOptions
   readonly #limits: SharedArrayBuffer
   readonly #threads = new Map<number, DataThread>()
-  readonly #asked = new Map<number, (thread: number, value: unknown) => void>()
+  /** Questions that wait for answers; told null when a thread has gone. */
+  readonly #asked = new Map<number, (thread: DataThread, answer: Answer | null) => void>()
   #questions = 0
   #beats = 0
   #beatTimer: Timer | null = null
@@ -131,11 +132,12 @@ export class Threads {
     for (const thread of this.#threads.values()) thread.post(message)
   }
 
-  /** Asks all threads; those that don't answer in time are left out. */
+  /** Asks all threads; those that don't answer in time, or end, are left out. */
   ask(what: Question): Promise<{ thread: number; value: unknown }[]> {
     const { clock } = this.#options
     const id = ++this.#questions
     const answers: { thread: number; value: unknown }[] = []
+    const pending = new Set(this.#threads.values())
     return new Promise((resolve) => {
       const done = () => {
         clock.clearTimeout(timer)
@@ -143,9 +145,10 @@ export class Threads {
         resolve(answers.sort((a, b) => a.thread - b.thread))
       }
       const timer = clock.setTimeout(done, answerMs)
-      this.#asked.set(id, (thread, value) => {
-        answers.push({ thread, value })
-        if (answers.length === this.#threads.size) done()
+      this.#asked.set(id, (thread, answer) => {
+        if (answer !== null && pending.has(thread)) answers.push({ thread: thread.number, value: answer.value })
+        pending.delete(thread)
+        if (pending.size === 0) done()
       })
       this.broadcast({ type: 'ask', id, what })
     })
@@ -251,6 +254,7 @@ export class Threads {
     gatherer.leave(thread.counters)
     this.#threads.delete(thread.number)
     this.#onMove()
+    for (const answered of this.#asked.values()) answered(thread, null)
     if (this.#isLeaving) return
     const now = clock.now()
     this.restarts++
@@ -298,7 +302,7 @@ export class Threads {
         this.#onMove()
         break
       case 'answer':
-        this.#asked.get(message.id)?.(thread.number, message.value)
+        this.#asked.get(message.id)?.(thread, message)
         break
       case 'slots':
         gatherer.addSlots(thread.counters, message.buffer)

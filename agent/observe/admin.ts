@@ -1,10 +1,11 @@
 // Control thread: the two HTTP servers for people and machines that look after the agent: readiness and metrics for the
 // kubelet and Prometheus, and the debug endpoints on loopback alone. Neither is ever reached through the mesh.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { isIP } from 'node:net'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { http } from '../client.ts'
 import { type AgentConfig, isLogLevel, type LogLevel } from '../config.ts'
 import type { Wanted } from '../mesh/store.ts'
 import type { Question } from '../mesh/thread.ts'
@@ -163,7 +164,7 @@ function* snapshotLines({ version, lines }: Wanted): Generator<string> {
 }
 
 function serve(routes: Routes, isAllowed: (request: IncomingMessage) => boolean): Server {
-  const server = createServer(
+  const server = http.createServer(
     // A scraper and the kubelet need two connections; no one may take the control thread's memory by opening thousands.
     { maxHeaderSize: 8192, headersTimeout: 5000, requestTimeout: 10_000, connectionsCheckingInterval: 2000 },
     (request, response) => {
