@@ -17,6 +17,7 @@ import {
   replaceRoot,
   shareAcknowledged,
   type WantedRoot,
+  workingSecret,
 } from './keep.ts'
 import type { PodFacts, PodIndex } from './pods.ts'
 import { Refusal, type ReviewRules, reviewAgent, reviewIdentity, type TokenReviewer } from './review.ts'
@@ -24,13 +25,14 @@ import { RootError } from './root.ts'
 import {
   type Acknowledgement,
   nextWorking,
-  type Phase,
   type RotationFacts,
+  type RotationStatus,
   storeWorking,
   trustOf,
   type Working,
   waitingFor,
 } from './rotate.ts'
+import { statusOf } from './status.ts'
 import type { Store } from './store.ts'
 
 export interface AuthorityOptions {
@@ -47,19 +49,6 @@ export interface AuthorityOptions {
   isLeader: () => boolean
   clock: Clock
   log: Pick<Logger, 'info' | 'warn' | 'error'>
-}
-
-/** Where the root stands, for `weft ca status` and the debug pages. */
-export interface RotationStatus {
-  phase: Phase
-  /** RFC 3339: when the phase began. */
-  since: string
-  signing: { id: string; subject: string; expires: string }
-  incoming: { id: string; subject: string; expires: string } | null
-  /** Pods of the agents that the phase waits for. */
-  waiting: string[]
-  /** Why the wanted root can't be used; empty if it can. */
-  problem: string
 }
 
 export interface Authority {
@@ -195,7 +184,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     const next = nextWorking(working, facts(wanted))
     if (next === null) return
     // Somebody else was faster, or this replica no longer leads: the next tick reads what they wrote.
-    if (!(await store.replace('secrets', 'weft-authority', storeWorking(next, version)))) return
+    if (!(await store.replace('secrets', workingSecret, storeWorking(next, version)))) return
     log.info({ from: working.phase, to: next.phase, signer: next.signing.id }, 'root rotation')
     adopt(next)
   }
@@ -244,21 +233,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
       own.set(pod, { pod, at: clock.wall(), trust: report.trust ?? '', signers: report.signers ?? [] })
       for (const each of own.keys()) if (pods.pod(each) === null) own.delete(each)
     },
-    status() {
-      const describe = (root: Working['signing']) => ({
-        id: root.id,
-        subject: root.certificate.subject.replaceAll('\n', ', '),
-        expires: new Date(root.expires).toISOString(),
-      })
-      return {
-        phase: working.phase,
-        since: new Date(working.since).toISOString(),
-        signing: describe(working.signing),
-        incoming: working.incoming === null ? null : describe(working.incoming),
-        waiting: waitingFor(working, facts(null)),
-        problem,
-      }
-    },
+    status: () => statusOf(working, waitingFor(working, facts(null)), problem),
     rotate: () => replaceRoot(store, clock.wall()),
     onChange: (listener) => listeners.push(listener),
     tick,

@@ -33,6 +33,19 @@ export interface Acknowledgement {
   signers: string[]
 }
 
+/** Where a rotation stands, for `weft ca status` and the debug pages. */
+export interface RotationStatus {
+  phase: Phase
+  /** RFC 3339: when the phase began. */
+  since: string
+  signing: { id: string; subject: string; expires: string }
+  incoming: { id: string; subject: string; expires: string } | null
+  /** Pods of the agents that the phase waits for. */
+  waiting: string[]
+  /** Why the wanted root can't be used; empty if it can. */
+  problem: string
+}
+
 export interface RotationFacts {
   /** ms since the epoch. */
   now: number

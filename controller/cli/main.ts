@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-// The command line tool, `weft` or as a plugin `kubectl weft`: commands, their flags and exit codes. Reads, never writes.
+// The command line tool, `weft` or as a plugin `kubectl weft`: commands, their flags and exit codes. Reads; only
+// `ca rotate` writes.
 // What needs a cluster is imported when it is needed: the Kubernetes client takes longer to load than most commands to run.
 
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { messageOf } from '../errors.ts'
+import type { Api } from '../observe/api.ts'
 import { duration, OptionError } from '../options.ts'
 import { defaultSettings } from '../resolve/settings.ts'
 import type { ClusterOptions } from './cluster.ts'
@@ -59,6 +61,24 @@ program
     process.exitCode = flags.filename === undefined ? await runCluster(flags) : await runFiles(flags, flags.filename)
   })
 
+const ca = program.command('ca').description("look after the mesh's root certificate")
+
+ca.command('status')
+  .description('show which root signs, and where a rotation stands')
+  .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+  .action(async ({ output }: { output: 'table' | 'json' }) => {
+    const { caStatus, formatStatus } = await import('./ca.ts')
+    await withApi(async (api) => print(formatStatus(await caStatus(api, globals().meshNamespace), output)))
+  })
+
+ca.command('rotate')
+  .description("let a new root follow the mesh's own one, without a failed request")
+  .action(async () => {
+    const { caRotate } = await import('./ca.ts')
+    await withApi((api) => caRotate(api, globals().meshNamespace))
+    print(`A new root is on its way; follow it with: ${name} ca status\n`)
+  })
+
 program
   .command('version')
   .description('print versions')
@@ -93,6 +113,16 @@ program
 
 function globals(): GlobalFlags {
   return program.opts<GlobalFlags>()
+}
+
+async function withApi(run: (api: Api) => Promise<void>): Promise<void> {
+  const { openConfigured } = await import('./cluster.ts')
+  const { api } = openConfigured(globals())
+  try {
+    await run(api)
+  } finally {
+    await api.close()
+  }
 }
 
 function print(text: string): void {
