@@ -186,6 +186,16 @@ for (const backend of backends) {
       const { body } = await create('secrets', secret)
       expect(body).to.deep.include({ type: 'Opaque', data: { user: 'bWU=' } })
       expect(body).not.to.have.property('stringData')
+      const bad = { ...secret, metadata: { name: 't' }, stringData: undefined, data: { user: 'me' } }
+      const refused = await create('secrets', bad)
+      expect(refused.status).to.equal(400)
+      expect(refused.body.message).to.contain('illegal base64 data')
+    })
+
+    it('does not delete the namespaces that a cluster needs', async () => {
+      const { status, body } = await api().request('DELETE', '/api/v1/namespaces/default')
+      expect(status).to.equal(403)
+      expect(body.message).to.equal('namespaces "default" is forbidden: this namespace may not be deleted')
     })
 
     it('gives a pod on a node its time to end, and takes one without a node at once', async () => {

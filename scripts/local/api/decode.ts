@@ -15,6 +15,8 @@ export interface Decoder {
   unknown: string[]
 }
 
+const base64 = /^(?:[A-Za-z0-9+/\s]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\s*$/
+
 /**
  * The value as the kind's schema understands it: a copy.
  * @throws ApiError 400 where a value has the wrong type
@@ -30,9 +32,7 @@ export function decode(value: unknown, schema: Schema, decoder: Decoder, path = 
       if (!Array.isArray(value)) throw wrongType(value, 'array', decoder, path)
       return value.map((one, i) => (one === null ? null : decode(one, schema.items ?? {}, decoder, `${path}[${i}]`)))
     case 'string':
-      if (schema.format === 'quantity' && typeof value === 'number') return String(value)
-      if (typeof value !== 'string') throw wrongType(value, 'string', decoder, path)
-      return value
+      return decodeText(value, schema, decoder, path)
     case 'boolean':
       if (typeof value !== 'boolean') throw wrongType(value, 'bool', decoder, path)
       return value
@@ -43,6 +43,15 @@ export function decode(value: unknown, schema: Schema, decoder: Decoder, path = 
       if (typeof value !== 'number') throw wrongType(value, 'float64', decoder, path)
       return value
   }
+}
+
+function decodeText(value: unknown, schema: Schema, decoder: Decoder, path: string): string {
+  if (schema.format === 'quantity' && typeof value === 'number') return String(value)
+  if (typeof value !== 'string') throw wrongType(value, 'string', decoder, path)
+  if (schema.format === 'byte' && !base64.test(value)) {
+    throw badRequest(`${decoder.what} cannot be handled as a ${decoder.kind}: illegal base64 data in ${path}`)
+  }
+  return value
 }
 
 function decodeObject(value: unknown, schema: Schema, decoder: Decoder, path: string): unknown {

@@ -1,7 +1,7 @@
 // Deleting objects: at once, after a pod's grace period, or when the last finalizer goes.
 
 import type { Backend } from './backend.ts'
-import { conflict, notFound } from './errors.ts'
+import { conflict, forbidden, notFound } from './errors.ts'
 import type { Kind } from './kinds.ts'
 import { type AnyObject, clone, timestamp } from './object.ts'
 import type { Writing } from './write.ts'
@@ -41,6 +41,9 @@ export function deleteObject(
 ): Removal {
   const stored = backend.storage.get(kind.storage, namespace, name)
   if (stored === undefined) throw notFound(kind, name)
+  if (kind.storage === '/namespaces' && immortal.has(name)) {
+    throw forbidden(kind, name, 'this namespace may not be deleted')
+  }
   checkPreconditions(kind, stored, options)
   const next = clone(stored)
   const { metadata } = next
@@ -65,6 +68,8 @@ export function deleteObject(
   if (writing.dryRun === true) return { object: kind.fromStored(next), isGone: false }
   return { object: kind.fromStored(backend.storage.put(kind.storage, next)), isGone: false }
 }
+
+const immortal = new Set(['default', 'kube-public', 'kube-system'])
 
 /** Stands for the contents of a namespace that still have to go. */
 export const namespaceContents = 'kubernetes'

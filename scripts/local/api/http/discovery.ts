@@ -11,15 +11,12 @@ const subresourceVerbs: Record<Subresource, string[]> = {
   scale: ['get', 'patch', 'update'],
   log: ['get'],
   token: ['create'],
-  finalize: ['update'],
-  eviction: ['create'],
 }
 
 /** What a subresource speaks, if not its kind. */
 const subresourceKinds: Partial<Record<Subresource, { group: string; version: string; kind: string }>> = {
   scale: { group: 'autoscaling', version: 'v1', kind: 'Scale' },
   token: { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' },
-  eviction: { group: 'policy', version: 'v1', kind: 'Eviction' },
 }
 
 export interface Discovered {

@@ -1,6 +1,6 @@
 // What a path of the API means: a kind, and in it all objects, those of a namespace, or one object or a subresource of it.
 
-import { noSuchPath } from '../errors.ts'
+import { badRequest, noSuchPath } from '../errors.ts'
 import type { Kind, Kinds, Subresource } from '../kinds.ts'
 
 export interface Target {
@@ -12,10 +12,10 @@ export interface Target {
 
 /**
  * Reads a path such as /apis/apps/v1/namespaces/shop/deployments/reviews/scale.
- * @throws ApiError 404 if nothing is served there
+ * @throws ApiError 404 if nothing is served there, 400 if it can't be read
  */
 export function parsePath(path: string, kinds: Kinds): Target {
-  const [root, ...rest] = path.split('/').slice(1).map(decodeURIComponent)
+  const [root, ...rest] = path.split('/').slice(1).map(decode)
   const group = root === 'apis' ? rest.shift() : ''
   const version = rest.shift()
   if ((root !== 'api' && root !== 'apis') || group === undefined || version === undefined) throw noSuchPath()
@@ -24,7 +24,8 @@ export function parsePath(path: string, kinds: Kinds): Target {
     if (kind === undefined) throw noSuchPath()
     return kind
   }
-  const isOfNamespace = rest[0] === 'namespaces' && rest.length >= 3 && !isNamespaceItself(rest)
+  // .../namespaces/shop/status is the Namespace itself; anything longer, or another word, is in it.
+  const isOfNamespace = rest[0] === 'namespaces' && rest.length >= 3 && !(rest.length === 3 && rest[2] === 'status')
   if (!isOfNamespace) {
     const [plural, name, subresource] = rest
     const kind = find(plural)
@@ -38,8 +39,12 @@ export function parsePath(path: string, kinds: Kinds): Target {
   return target(kind, namespace, name, subresource, rest.length - 2)
 }
 
-function isNamespaceItself([, , third, fourth]: readonly string[]): boolean {
-  return fourth === undefined && (third === 'status' || third === 'finalize')
+function decode(step: string): string {
+  try {
+    return decodeURIComponent(step)
+  } catch {
+    throw badRequest(`the path has a broken escape in ${JSON.stringify(step)}`)
+  }
 }
 
 function target(

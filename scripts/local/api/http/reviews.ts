@@ -4,8 +4,6 @@ import { acceptBody } from '../accept.ts'
 import type { Backend } from '../backend.ts'
 import { methodNotAllowed, notFound } from '../errors.ts'
 import type { AnyObject } from '../object.ts'
-import { sub } from '../object.ts'
-import { type DeleteOptions, deleteObject } from '../remove.ts'
 import type { Tokens, User } from '../tokens.ts'
 import type { Target } from './path.ts'
 import type { Outcome } from './verbs.ts'
@@ -24,13 +22,11 @@ export function review(target: Target, body: unknown, user: User, tokens: Tokens
   }
 }
 
-/** Answers a POST to a subresource: a token for an account, the eviction of a pod. */
+/** Answers a POST to a subresource: a token for an account. */
 export function act(backend: Backend, target: Target, body: unknown, tokens: Tokens): Outcome {
   const { kind, namespace, name = '', subresource } = target
-  const object = backend.storage.get(kind.storage, namespace, name)
-  if (object === undefined) throw notFound(kind, name)
-  if (subresource === 'token') return { code: 201, object: tokens.issue(kind, object, body) }
-  if (subresource !== 'eviction') throw methodNotAllowed()
-  deleteObject(backend, kind, namespace, name, sub(body, 'deleteOptions') as DeleteOptions, {})
-  return { code: 201, object: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } }
+  if (subresource !== 'token') throw methodNotAllowed()
+  const account = backend.storage.get(kind.storage, namespace, name)
+  if (account === undefined) throw notFound(kind, name)
+  return { code: 201, object: tokens.issue(kind, account, body) }
 }

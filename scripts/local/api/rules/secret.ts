@@ -1,7 +1,7 @@
 // Secrets: a type, and stringData, which is only ever written and becomes data.
 
 import { wrong } from '../errors.ts'
-import { isRecord, sub } from '../object.ts'
+import { sub } from '../object.ts'
 import type { Rules } from './index.ts'
 
 export const secretRules: Rules = {
@@ -14,7 +14,7 @@ export const secretRules: Rules = {
     object['data'] = { ...sub(object, 'data'), ...Object.fromEntries(encoded) }
   },
   check(object, old) {
-    if (old === undefined || old['type'] === object['type'] || !isRecord(object)) return []
+    if (old === undefined || old['type'] === object['type']) return []
     return [wrong('type', object['type'], 'field is immutable')]
   },
 }
