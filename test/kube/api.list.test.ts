@@ -5,6 +5,13 @@ import { type Body, backends, withApi } from '../support/api.ts'
 
 const table = { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json' }
 
+/** The status of a container that ended twenty minutes ago and runs again. */
+function restarted(): Body {
+  const finishedAt = `${new Date(Date.now() - 1_205_000).toISOString().slice(0, 19)}Z`
+  const lastState = { terminated: { exitCode: 1, finishedAt } }
+  return { ready: true, restartCount: 2, state: { running: {} }, lastState }
+}
+
 for (const backend of backends) {
   describe(`API lists (${backend.name})`, () => {
     const api = withApi(backend)
@@ -157,6 +164,31 @@ for (const backend of backends) {
       expect(object.kind).to.equal('PartialObjectMetadata')
       expect(object.metadata.name).to.equal('p')
     })
+
+    for (const [what, status, expected] of [
+      [
+        'a container that waits',
+        { state: { waiting: { reason: 'CrashLoopBackOff' } } },
+        ['0/1', 'CrashLoopBackOff', '0'],
+      ],
+      ['one that has failed', { state: { terminated: { exitCode: 3, reason: 'Error' } } }, ['0/1', 'Error', '0']],
+      ['one that ended without a reason', { state: { terminated: { exitCode: 3 } } }, ['0/1', 'ExitCode:3', '0']],
+      ['one that was restarted', { ready: true, restartCount: 2, state: { running: {} } }, ['1/1', 'Running', '2']],
+      ['one that was restarted after it had run', restarted(), ['1/1', 'Running', '2 (20m ago)']],
+    ] as [string, Body, string[]][]) {
+      it(`prints a pod with ${what}`, async () => {
+        const spec = { containers: [{ name: 'c', image: 'i' }] }
+        const pod = await create('pods', { kind: 'Pod', metadata: { name: 'p' }, spec })
+        const container = { name: 'c', image: 'i', imageID: '', ready: false, restartCount: 0, ...status }
+        const answer = await api().request('PUT', `${root}/pods/p/status`, {
+          ...pod,
+          status: { phase: 'Running', containerStatuses: [container] },
+        })
+        expect(answer.status, answer.body.message).to.equal(200)
+        const { body } = await api().request('GET', `${root}/pods/p`, undefined, table)
+        expect(body.rows[0].cells.slice(1, 4).map(String)).to.deep.equal(expected)
+      })
+    }
 
     it('prints Services, Deployments and EndpointSlices', async () => {
       const spec = { selector: { app: 'a' }, ports: [{ port: 80 }, { port: 443, name: 'x' }] }
