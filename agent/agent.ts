@@ -5,10 +5,12 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
-import type { Clock } from './clock.ts'
+import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { type Zone, zoneOf } from './dns/answer.ts'
 import { type DnsServer, serveDns } from './dns/serve.ts'
+import { type IdentityPart, startIdentity } from './identity/identity.ts'
+import { accountsOf } from './mesh/accounts.ts'
 import { CacheWriter, loadCache } from './mesh/cache.ts'
 import { Keeper } from './mesh/keeper.ts'
 import { Link, plainDispatcher } from './mesh/link.ts'
@@ -36,6 +38,8 @@ export interface AgentSurroundings {
   readonly onFatal: (reason: string) => void
 }
 
+/** Changes come in bursts while a Deployment rolls; accounts are looked up once for each half second of them. */
+const accountsMs = 500
 /** With a copy on disk, the agent waits so long for news from the controller before it takes callers. */
 const freshMs = 3000
 
@@ -48,9 +52,12 @@ export class Agent {
   readonly #surroundings: AgentSurroundings
   readonly #cache: CacheWriter
   readonly #dispatcher = plainDispatcher()
+  /** null with a controller in plain text: a mesh without identities. */
+  readonly #identity: IdentityPart | null
   readonly #metrics: Metric[]
   readonly #servers: Server[] = []
   #zone: Zone
+  #accountsTimer: Timer | null = null
   #dns: DnsServer | null = null
   #stopping: Promise<void> | null = null
 
@@ -67,21 +74,34 @@ export class Agent {
     const sink = new AccessSink(out)
     const gatherer = new Gatherer()
     const { keeper } = this
-    const onChange = () => this.#review()
-    this.threads = new Threads({ config, script, clock, log, keeper, gatherer, sink, onChange, onFatal })
+    this.threads = new Threads({
+      config,
+      script,
+      clock,
+      log,
+      keeper,
+      gatherer,
+      sink,
+      greet: (post) => this.#identity?.replay((message) => post({ type: 'identity', message })),
+      onNeed: (account) => this.#identity?.need(account),
+      onChange: () => this.#review(),
+      onFatal,
+    })
     this.link = new Link({
       controller: config.controller,
       node: config.node,
       pod: config.pod,
       tokenFile: config.tokenFile,
-      dispatcher: () => this.#dispatcher,
+      dispatcher: () => this.#identity?.dispatcher() ?? this.#dispatcher,
       clock,
       random,
       log,
       offer: (wanted) => keeper.offer(wanted),
       version: () => keeper.inForce.version,
+      claims: () => this.#identity?.report() ?? {},
       onFirst: () => this.ready.clear('controller'),
     })
+    this.#identity = config.controller.startsWith('https:') ? this.#startIdentity() : null
     const { ready, threads, link } = this
     const own = ownMetrics({ facts, ready, keeper, link, threads, dns: () => this.#dns, sink, now: () => clock.now() })
     this.#metrics = [...own, ...pathMetrics(gatherer)]
@@ -121,8 +141,10 @@ export class Agent {
 
   async #stop(): Promise<void> {
     this.ready.block('draining', 'the end of this process')
+    if (this.#accountsTimer !== null) this.#surroundings.clock.clearTimeout(this.#accountsTimer)
     await this.link.stop()
     await this.threads.stop()
+    await this.#identity?.stop()
     await this.#dispatcher.destroy()
     await this.#dns?.close()
     await this.#cache.flush()
@@ -166,6 +188,29 @@ export class Agent {
     this.#zone = zoneOf(wanted)
     this.#cache.save(wanted)
     this.#review()
+    if (this.#identity === null || this.#accountsTimer !== null) return
+    this.#accountsTimer = this.#surroundings.clock.setTimeout(() => this.#retainAccounts(), accountsMs)
+  }
+
+  #retainAccounts(): void {
+    this.#accountsTimer = null
+    const { present, ahead } = accountsOf(this.keeper.inForce, this.#config.node)
+    this.#identity?.retain(present, ahead)
+  }
+
+  #startIdentity(): IdentityPart {
+    const { controller, trustDir, tokenFile } = this.#config
+    const { clock, random, log } = this.#surroundings
+    return startIdentity({
+      trustFolder: trustDir,
+      controller,
+      tokenFile,
+      clock,
+      random,
+      publish: (message) => this.threads.broadcast({ type: 'identity', message }),
+      changed: () => this.link.tell(),
+      log: (level, fields, message) => log[level](fields, message),
+    })
   }
 
   /** Brings the ledger up to date. */
@@ -187,6 +232,7 @@ export class Agent {
       metrics: this.#metrics,
       inForce: () => this.keeper.inForce,
       ask: (what) => this.threads.ask(what),
+      identities: () => ({ trouble: this.#identity?.trouble() ?? '', accounts: this.#identity?.list() ?? [] }),
       level: () => log.level(),
       setLevel: (level) => {
         log.setLevel(level)

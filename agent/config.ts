@@ -36,6 +36,8 @@ const options = {
   address: ip(null, "this pod's address, on which all ports but the admin one listen; fieldRef status.podIP"),
   controller: origin(null, 'origin of the controller'),
   'token-file': optional('FILE', 'projected token to show to the controller; read anew for each connection'),
+  // Where the manifests mount the ConfigMap weft-trust.
+  'trust-dir': text('/var/run/weft/trust', 'DIR', 'trust bundle of the mesh; used when the controller is https'),
   // The one path that a read-only root file system needs a volume for.
   'state-dir': text('/var/lib/weft', 'DIR', 'where the last good snapshot is kept'),
   // 0: from --cpu-request. A thread more than cores takes turns with its siblings and makes every tail longer.
@@ -136,6 +138,7 @@ export interface AgentConfig {
   readonly controller: string
   /** Empty: none. */
   readonly tokenFile: string
+  readonly trustDir: string
   readonly stateDir: string
   /** The last good snapshot, in stateDir. */
   readonly cacheFile: string
@@ -258,6 +261,9 @@ function checkPorts(values: Values<typeof options>): void {
 
 function assemble(values: Values<typeof options>): AgentConfig {
   checkPorts(values)
+  if (values.controller.startsWith('https:') && values['token-file'] === '') {
+    throw new OptionError('--token-file is missing: a controller that is https signs certificates for a token')
+  }
   const stateDir = values['state-dir']
   return deepFreeze({
     node: values.node,
@@ -265,6 +271,7 @@ function assemble(values: Values<typeof options>): AgentConfig {
     address: values.address,
     controller: values.controller,
     tokenFile: values['token-file'],
+    trustDir: values['trust-dir'],
     stateDir,
     cacheFile: join(stateDir, `snapshot-${values.node}`),
     dataThreads: values['data-threads'] || Math.min(4, Math.max(1, values['cpu-request'])),

@@ -2,6 +2,7 @@
 // their messages on to whom they concern, and leads them out when the agent drains.
 
 import { Worker } from 'node:worker_threads'
+import type { Key } from '../controller/contract/resources.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { limitMemory } from './limits/shared.ts'
@@ -20,6 +21,10 @@ export interface ThreadsOptions {
   readonly keeper: Keeper
   readonly gatherer: Gatherer
   readonly sink: AccessSink
+  /** What a thread must hear before its first snapshot. */
+  readonly greet: (post: (message: ToThread) => void) => void
+  /** A caller of this account waits for a certificate. */
+  readonly onNeed: (account: Key) => void
   /** Something that readiness depends on may have changed. */
   readonly onChange: () => void
   /** The threads can't be kept alive: the process must end. */
@@ -128,6 +133,7 @@ export class Threads {
     return dead === undefined ? null : `data thread ${dead.number} has been silent for ${Math.round(dead.silentMs)} ms`
   }
 
+  /** Tells all threads. One that is starting hears it too, in its turn: a worker's messages wait for it. */
   broadcast(message: ToThread): void {
     for (const thread of this.#threads.values()) thread.post(message)
   }
@@ -313,13 +319,17 @@ export class Threads {
       case 'lines':
         sink.write(message.text)
         break
+      case 'need':
+        this.#options.onNeed(message.account)
+        break
       case 'log':
         log.relay(thread.number, message)
     }
   }
 
   #started(thread: DataThread): void {
-    const { keeper, clock, onChange, onFatal } = this.#options
+    const { keeper, clock, greet, onChange, onFatal } = this.#options
+    greet(thread.post)
     keeper.join(thread).then(
       () => {
         thread.isStarted = true

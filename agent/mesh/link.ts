@@ -29,6 +29,8 @@ export interface LinkOptions {
   readonly offer: (wanted: Wanted) => Promise<string | null>
   /** Version in force. */
   readonly version: () => string
+  /** What reports say beside it. */
+  readonly claims?: () => Pick<Report, 'trust' | 'signers'>
   /** Called when the outcome of the first attempt is known: a transaction has come, or the line has failed. */
   readonly onFirst: () => void
 }
@@ -188,14 +190,19 @@ export class Link {
     this.#send({ version, message })
   }
 
+  /** Reports anew: the claims have changed. */
+  tell(): void {
+    this.#send(this.#status.refusal)
+  }
+
   #set(change: Partial<LinkStatus>): void {
     this.#status = { ...this.#status, ...change }
   }
 
   /** Reports where we stand; only the latest report matters, and it is sent until it has arrived. */
   #send(error: Report['error']): void {
-    const { node, pod, version } = this.#options
-    this.#report = { node, pod, version: version(), error }
+    const { node, pod, version, claims } = this.#options
+    this.#report = { node, pod, version: version(), error, ...claims?.() }
     if (!this.#isReporting) void this.#deliver()
   }
 

@@ -22,6 +22,8 @@ export interface AdminSources {
   readonly inForce: () => Wanted
   /** Asks all data threads. */
   readonly ask: (what: Question) => Promise<{ thread: number; value: unknown }[]>
+  /** The accounts that have certificates here, without any key. */
+  readonly identities: () => unknown
   readonly level: () => LogLevel
   readonly setLevel: (level: LogLevel) => void
   /** @param thread null: the control thread. @throws if there is no such thread */
@@ -108,7 +110,7 @@ function readyText({ isReady, blockers }: Ready, query: URLSearchParams): string
 }
 
 function debugRoutes(sources: AdminSources): Routes {
-  const { config, inForce, ask, level, setLevel, profile, heap } = sources
+  const { config, inForce, ask, identities, level, setLevel, profile, heap } = sources
   const question = (what: Question) => get(async () => json(await ask(what)))
   return {
     '/debug/config': get(() => json(config)),
@@ -116,6 +118,7 @@ function debugRoutes(sources: AdminSources): Routes {
     '/debug/fuses': question('fuses'),
     '/debug/exchanges': question('exchanges'),
     '/debug/pools': question('pools'),
+    '/debug/identities': get(() => json(identities())),
     '/debug/log-level': [
       ...get(() => ({ type: plain, body: `${level()}\n` })),
       {

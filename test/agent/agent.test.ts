@@ -68,10 +68,15 @@ describe('agent', () => {
 
   const drain = ['--drain-quiet', '300ms', '--drain-minimum', '500ms', '--drain-deadline', '3s']
 
-  async function start(manner: string, threads = 1, from = origin): Promise<{ agent: Agent; url: string }> {
+  async function start(
+    manner: string,
+    threads = 1,
+    from = origin,
+    ...more: string[]
+  ): Promise<{ agent: Agent; url: string }> {
     const given = ['--node', 'n', '--pod', manner, '--address', '127.0.0.1', '--controller', from]
     const ports = ['--stats-port', '0', '--admin-port', '0', '--dns-port', '0', '--state-dir', folder]
-    const config = readConfig([...given, ...ports, ...drain, '--data-threads', String(threads)], {})
+    const config = readConfig([...given, ...ports, ...drain, '--data-threads', String(threads), ...more], {})
     const agent = new Agent(config, {
       clock: systemClock,
       random: Math.random,
@@ -168,6 +173,19 @@ describe('agent', () => {
     expect([...agent.ready.blockers.keys()]).to.include('snapshot')
     controller = new FakeController(() => {})
     await controller.listen()
+  })
+
+  it('serves from disk while it does not know whom to trust, and says what it waits for', async () => {
+    const first = await start('fine')
+    await until(() => first.agent.ready.isReady)
+    await first.agent.stop()
+    const files = ['--trust-dir', join(folder, 'none'), '--token-file', join(folder, 'token')]
+    const { agent, url } = await start('fine', 1, 'https://127.0.0.1:1', ...files)
+    await until(() => agent.ready.isReady)
+    const { trouble, accounts } = JSON.parse(await text(`${url}/debug/identities`))
+    expect(trouble).to.contain('none')
+    expect(accounts).to.deep.equal([])
+    expect(log.messages('warn')).to.include('no trust bundle yet')
   })
 
   it('refuses a snapshot that a data thread cannot build, and says so to the controller', async () => {

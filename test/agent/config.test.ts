@@ -81,6 +81,7 @@ describe('agent/config', () => {
     ['half a range', ['--mesh-ports', '200'], /--mesh-ports: '200' is not a range such as 16384-32767/],
     ['an IPv6 address', ['--address', '::1'], /--address: '::1' is not an IPv4 address/],
     ['a controller with a path', ['--controller', 'http://c/v1'], /--controller: .*is not an origin/],
+    ['a https controller without a token', ['--controller', 'https://c:1'], /--token-file is missing/],
     ['a share above 1', ['--retry-budget', '1.5'], /--retry-budget: '1.5' is not a share from 0 to 1/],
     ['a size with an unknown unit', ['--head-limit', '16KB'], /--head-limit: '16KB' is not a size/],
     ['an unknown level', ['--log-level', 'loud'], /--log-level: 'loud' is not one of error, warn, info, debug, trace/],

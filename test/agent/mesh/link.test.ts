@@ -55,6 +55,7 @@ describe('agent/mesh/link', () => {
       log,
       offer: (wanted: Wanted) => keeper.offer(wanted),
       version: () => keeper.inForce.version,
+      claims: () => ({}),
       onFirst: () => {},
       ...change,
     })
@@ -171,6 +172,23 @@ describe('agent/mesh/link', () => {
     expect(resourceIn(keeper.inForce, 'service', 'shop/a')).to.equal(null)
     expect(resourceIn(keeper.inForce, 'service', 'shop/b')).not.to.equal(null)
     expect(log.entries[0]!.fields['error']).to.equal('the controller answered 503: not now')
+  })
+
+  it('reports anew when its claims change', async () => {
+    let trust = 'a'
+    await begin({ claims: () => ({ trust, signers: ['r'] }) })
+    await reported(1)
+    trust = 'b'
+    link.tell()
+    await reported(2)
+    expect(controller.reports[1]).to.deep.equal({
+      node: 'node1',
+      pod: 'agent-1',
+      version: '1',
+      error: null,
+      trust: 'b',
+      signers: ['r'],
+    })
   })
 
   it('gives a silent line up after 30 s', async () => {

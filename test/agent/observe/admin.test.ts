@@ -28,6 +28,7 @@ describe('agent/observe/admin', () => {
       metrics: [{ name: 'weft_x', help: 'An x.', type: 'gauge', read: () => [{ value: 1, labels: { a: 'b"\n' } }] }],
       inForce: () => nothing,
       ask: async (what) => [{ thread: 0, value: what }],
+      identities: () => ({ accounts: [] }),
       level: () => level,
       setLevel: (next) => {
         level = next
@@ -109,6 +110,7 @@ describe('agent/observe/admin', () => {
       { version: '7', resources: 1 },
       { type: 'set', resource: mesh },
     ])
+    expect(await (await fetch(`${origin}/debug/identities`)).json()).to.deep.equal({ accounts: [] })
     for (const what of ['fuses', 'exchanges', 'pools']) {
       expect(await (await fetch(`${origin}/debug/${what}`)).json()).to.deep.equal([{ thread: 0, value: what }])
     }
