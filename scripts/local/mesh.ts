@@ -35,6 +35,8 @@ export interface LocalOptions {
   demo?: boolean
   /** Data threads of each agent. */
   dataThreads?: number
+  /** Where Node keeps compiled code; in the folder unless told otherwise. */
+  compileCache?: string
   /** How long kube-proxy takes to follow changes. */
   proxyDelayMs?: number
   /** Changes objects of the manifests before they are applied. */
@@ -138,7 +140,7 @@ export async function startLocalMesh(options: LocalOptions): Promise<LocalMesh> 
         dnsServer: dns.address,
         folder: podFolder,
         logFolder,
-        compileCache: join(folder, 'compile-cache'),
+        compileCache: options.compileCache ?? join(folder, 'compile-cache'),
         reaper,
       }),
     )

@@ -3,11 +3,10 @@
 // (`node --import`) into every container; nothing of the product knows of it.
 
 import type { Socket as Datagram } from 'node:dgram'
-import { createSocket } from 'node:dgram'
 import dns from 'node:dns'
-import { syncBuiltinESMExports } from 'node:module'
+import { flushCompileCache, syncBuiltinESMExports } from 'node:module'
 import net from 'node:net'
-import * as packet from 'dns-packet'
+import type * as codec from 'dns-packet'
 
 const address = process.env.LOCAL_POD_ADDRESS
 const namespace = process.env.LOCAL_POD_NAMESPACE
@@ -22,20 +21,29 @@ const ndots = 5
 const rcodeMask = 0xf
 const servfail = 2
 
+/** By then a program has loaded what it needs. */
+const flushAfterMs = 4000
+
 type LookupAll = (error: NodeJS.ErrnoException | null, addresses: dns.LookupAddress[]) => void
 
 interface Waiting {
-  settle(response: packet.DecodedPacket | null): void
+  settle(response: codec.DecodedPacket | null): void
 }
 
-let datagram: Datagram | undefined
+/** What only threads that look names up need: the others, such as an agent's data threads, go without its memory. */
+interface Resolver {
+  packet: typeof codec
+  socket: Datagram
+}
+
+let resolver: Promise<Resolver> | undefined
 let nextId = 1
 const waiting = new Map<number, Waiting>()
 
-function socket(): Datagram {
-  if (datagram) return datagram
-  datagram = createSocket('udp4')
-  datagram.on('message', (message) => {
+async function open(): Promise<Resolver> {
+  const [{ createSocket }, packet] = await Promise.all([import('node:dgram'), import('dns-packet')])
+  const socket = createSocket('udp4')
+  socket.on('message', (message) => {
     try {
       const response = packet.decode(message)
       waiting.get(response.id ?? -1)?.settle(response)
@@ -43,13 +51,15 @@ function socket(): Datagram {
       // A datagram that is no DNS message answers nobody; the question is asked again.
     }
   })
-  datagram.on('error', () => {})
-  datagram.bind(0, address)
-  datagram.unref()
-  return datagram
+  socket.on('error', () => {})
+  socket.bind(0, address)
+  socket.unref()
+  return { packet, socket }
 }
 
-function ask(name: string): Promise<packet.DecodedPacket | null> {
+async function ask(name: string): Promise<codec.DecodedPacket | null> {
+  resolver ??= open()
+  const { packet, socket } = await resolver
   const [host = '', port = ''] = server!.split(':')
   const id = nextId
   nextId = nextId >= 0xffff ? 1 : nextId + 1
@@ -57,14 +67,14 @@ function ask(name: string): Promise<packet.DecodedPacket | null> {
   return new Promise((resolve) => {
     let left = attempts
     let timer: NodeJS.Timeout
-    const settle = (response: packet.DecodedPacket | null) => {
+    const settle = (response: codec.DecodedPacket | null) => {
       clearTimeout(timer)
       waiting.delete(id)
       resolve(response)
     }
     const send = () => {
       if (left-- === 0) return settle(null)
-      socket().send(query, Number(port), host)
+      socket.send(query, Number(port), host)
       timer = setTimeout(send, timeoutMs)
     }
     waiting.set(id, { settle })
@@ -73,7 +83,7 @@ function ask(name: string): Promise<packet.DecodedPacket | null> {
 }
 
 /** The names that are tried for one that a program asks for, in order (resolv.conf(5): search, ndots). */
-export function candidates(name: string, home: string): string[] {
+function candidates(name: string, home: string): string[] {
   if (name.endsWith('.')) return [name.slice(0, -1)]
   const searched = [`${home}.svc.cluster.local`, 'svc.cluster.local', 'cluster.local'].map((zone) => `${name}.${zone}`)
   return name.split('.').length > ndots ? [name, ...searched] : [...searched, name]
@@ -92,7 +102,7 @@ async function resolve(hostname: string): Promise<dns.LookupAddress[]> {
 }
 
 function isLocal(hostname: string): boolean {
-  return hostname === '' || net.isIP(hostname) !== 0 || hostname === 'localhost' || hostname.endsWith('.localhost')
+  return !hostname || net.isIP(hostname) !== 0 || hostname === 'localhost' || hostname.endsWith('.localhost')
 }
 
 function patchLookup(): void {
@@ -166,3 +176,5 @@ function patchSockets(own: string): void {
 if (address !== undefined) patchSockets(address)
 if (namespace !== undefined && server !== undefined) patchLookup()
 syncBuiltinESMExports()
+// Node keeps what it has compiled when a process ends by itself; those of pods are mostly killed.
+setTimeout(flushCompileCache, flushAfterMs).unref()
