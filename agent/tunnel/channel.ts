@@ -77,7 +77,8 @@ export class Channel implements TunnelWire {
   }
 
   writeText(text: string): boolean {
-    if (this.#canSendWhole(text.length)) {
+    // An empty frame would say nothing, and count as noise with the peer.
+    if (text.length > 0 && this.#canSendWhole(text.length)) {
       this.#host.output.text(this.id, text)
       this.#spend(text.length)
       return this.#host.output.hasRoom || this.#askDrain()

@@ -10,7 +10,10 @@ describe('tunnel: streams', () => {
   beforeEach(async () => {
     tunnel = await testTunnel()
   })
-  afterEach(() => tunnel.close())
+  afterEach(async () => {
+    tunnel.close()
+    await until(() => held.receivedBytes === 0 && held.queuedBytes === 0, 'that nothing is held')
+  })
 
   it('carry bytes both ways, and know who asked', async () => {
     const { near, far } = await tunnel.pair()
@@ -27,6 +30,18 @@ describe('tunnel: streams', () => {
     expect(ask!.authority).to.equal('10.0.0.1:1')
     expect(ask!.remoteAddress).to.equal('127.0.0.1')
     expect(near.remoteAddress).to.equal('127.0.0.1')
+  })
+
+  it('send no frames for nothing', async () => {
+    const { near, far } = await tunnel.pair()
+    const ear = listen(far)
+    for (let count = 0; count < 20_000; count++) {
+      near.writeText('')
+      near.writeBytes(Buffer.alloc(0))
+      near.writeCopy(Buffer.from('x'), 1, 1)
+    }
+    near.writeText('something')
+    await until(() => ear.text === 'something')
   })
 
   it('carry a half-close each way', async () => {
@@ -159,12 +174,14 @@ describe('tunnel: streams', () => {
     const uploads = stalled.map(({ near, far }) => {
       listen(near)
       const ear = listen(far)
+      ear.keep = false
       far.pause()
       for (let count = 0; count < 20; count++) near.writeBytes(Buffer.alloc(16_384))
       return ear
     })
     const downloads = stalled.slice(0, 100).map(({ near, far }) => {
       const ear = listen(near)
+      ear.keep = false
       near.pause()
       for (let count = 0; count < 20; count++) far.writeBytes(Buffer.alloc(16_384))
       return ear
