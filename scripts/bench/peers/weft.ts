@@ -4,7 +4,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { EndpointSpec, Resource } from '../../../controller/contract/resources.ts'
-import { launch, listening } from '../process.ts'
+import { type Child, launch, listening } from '../process.ts'
 import { type Contender, hostOf, type Setting, type Target } from '../setting.ts'
 import { startStandin } from '../standin.ts'
 
@@ -22,7 +22,18 @@ export const weft: Contender = {
     mkdirSync(directory)
     const standin = await startStandin(resources(setting))
     const flags = ['--node', 'node1', '--pod', 'weft-agent-1', '--address', address, '--controller', standin.url]
-    const options = ['--state-dir', directory, '--data-threads', `${setting.threads}`, '--log-level', 'error']
+    const options = [
+      '--state-dir',
+      directory,
+      '--data-threads',
+      `${setting.threads}`,
+      '--log-level',
+      'error',
+      '--drain-minimum',
+      '0s',
+      '--drain-quiet',
+      '0s',
+    ]
     const log = setting.observed ? ['--access-log'] : []
     const child = launch('weft', [process.execPath, script, ...flags, ...options, ...log], {
       cores: setting.cores,
@@ -34,16 +45,16 @@ export const weft: Contender = {
     }
     try {
       await listening(child, address, meshPort)
-      await ready(address)
+      await ready(child, address)
     } catch (error) {
       await stop()
-      throw new Error(`${(error as Error).message} ${child.complaints()}`)
+      throw error
     }
     return { address, port: meshPort, children: [child], stop }
   },
 }
 
-async function ready(address: string): Promise<void> {
+async function ready(child: Child, address: string): Promise<void> {
   const deadline = Date.now() + 20_000
   for (;;) {
     const status = await fetch(`http://${address}:15020/readyz`).then(
@@ -51,7 +62,7 @@ async function ready(address: string): Promise<void> {
       () => 0,
     )
     if (status === 200) return
-    if (Date.now() > deadline) throw new Error(`weft is not ready: /readyz answers ${status}`)
+    if (Date.now() > deadline) throw new Error(`weft is not ready: /readyz answers ${status}: ${child.complaints()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
