@@ -59,6 +59,12 @@ for (const backend of backends) {
       })
     })
 
+    it('takes null for nothing, as some clients write it', async () => {
+      const { status, body } = await request({ audiences: ['weft'], boundObjectRef: null, expirationSeconds: null })
+      expect(status, body.message).to.equal(201)
+      expect((await review(body.status.token, ['weft'])).authenticated).to.equal(true)
+    })
+
     it('holds for its audience alone', async () => {
       const { body } = await request({ audiences: ['weft'], boundObjectRef: bound() })
       expect((await review(body.status.token, ['other'])).authenticated ?? false).to.equal(false)

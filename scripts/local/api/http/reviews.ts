@@ -2,7 +2,9 @@
 
 import { acceptBody } from '../accept.ts'
 import type { Backend } from '../backend.ts'
+import { decode } from '../decode.ts'
 import { methodNotAllowed, notFound } from '../errors.ts'
+import { modelSchema } from '../models.ts'
 import type { AnyObject } from '../object.ts'
 import type { Tokens, User } from '../tokens.ts'
 import type { Target } from './path.ts'
@@ -28,5 +30,7 @@ export function act(backend: Backend, target: Target, body: unknown, tokens: Tok
   if (subresource !== 'token') throw methodNotAllowed()
   const account = backend.storage.get(kind.storage, namespace, name)
   if (account === undefined) throw notFound(kind, name)
-  return { code: 201, object: tokens.issue(kind, account, body) }
+  const what = 'TokenRequest in version "v1"'
+  const request = decode(body, modelSchema('AuthenticationV1TokenRequest'), { what, kind: 'TokenRequest', unknown: [] })
+  return { code: 201, object: tokens.issue(kind, account, request) }
 }
