@@ -47,6 +47,7 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
     this.attempts = new Attempts(path, this.down, this)
     this.deadlineAt = path.deadlines.now + path.timeouts.keepAliveMs
     path.deadlines.add(this)
+    wire.resume()
   }
 
   /** The exchange in flight, if there is one: for /debug/exchanges. */
@@ -187,13 +188,12 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
     const { path, down } = this
     const head = path.requestText(exchange)
     path.deadlines.remove(this)
-    // What came before the 101 is not passed on: it may be a request in disguise (RFC 9110 section 7.8).
-    down.detach()
+    const rest = down.detach()
     this.successor = path.upgrade(exchange, down.wire, head, () => {
-      path.settle(exchange, path.clock.now())
       this.exchange = null
       this.onClosed()
     })
+    if (rest !== null) down.wire.handler.onBytes(rest, 0, rest.length)
   }
 
   // --- the end

@@ -28,6 +28,7 @@ export class Stream implements WireHandler, Timed, Connection {
   private hasEnded = false
   private isOver = false
   private bytesDown = 0
+  private early: Buffer | null = null
 
   /**
    * @param meshPort the mesh port of the connection: it alone says which service is meant
@@ -76,8 +77,13 @@ export class Stream implements WireHandler, Timed, Connection {
 
   onBytes(chunk: Buffer, start: number, end: number): void {
     this.exchange.bytesUp += end - start
+    if (this.up === null) {
+      // What was read before the connection was known to be opaque.
+      this.early = Buffer.copyBytesFrom(chunk, start, end - start)
+      return
+    }
     this.touch()
-    if (!this.up!.writeCopy(chunk, start, end)) this.down.pause()
+    if (!this.up.writeCopy(chunk, start, end)) this.down.pause()
   }
 
   onEnd(): void {
@@ -158,8 +164,10 @@ export class Stream implements WireHandler, Timed, Connection {
       },
     }
     this.touch()
+    const isSlow = this.early !== null && !wire.writeBytes(this.early)
+    this.early = null
     if (this.hasEnded) wire.end()
-    this.down.resume()
+    if (!isSlow) this.down.resume()
   }
 
   private touch(): void {

@@ -82,7 +82,12 @@ export class TcpWire implements Wire {
   }
 
   reset(): void {
-    this.socket.resetAndDestroy()
+    const { socket } = this
+    // resetAndDestroy() waits for what was written to be read, which a stuck peer never does: this is what it does then.
+    // While our own end is on its way libuv refuses a reset, and Node would never close: what was written was whole.
+    const isEnding = socket.writableEnded && !socket.writableFinished
+    if (!isEnding) (socket as unknown as { resetAndClosing: boolean }).resetAndClosing = true
+    socket.destroy()
   }
 
   destroy(): void {

@@ -34,7 +34,7 @@ export interface InboundOptions {
   readonly now: () => number
   /** Connects to a pod of this node. */
   readonly connect: (endpoint: Endpoint, done: (error: MeshError | null, wire: Wire | null) => void) => () => void
-  /** Makes the stream's relay. */
+  /** Makes the stream's relay, which resumes the wire when it can take bytes. */
   readonly attend: (inbound: Inbound, down: Wire, up: Wire, onClosed: () => void) => Connection
   /** A stream was refused: counted and logged. */
   readonly onRefused: (error: MeshError, ask: TunnelAsk, verdict: Verdict | null) => void
@@ -92,9 +92,7 @@ export class InboundAcceptor<C extends Connection = Connection> {
     this.accepted++
     ask.accept()
     const connection = this.options.attend(inbound, ask.wire, up, () => this.connections.delete(connection))
-    if (ask.wire.isClosed) return
-    this.connections.add(connection)
-    ask.wire.resume()
+    if (!ask.wire.isClosed) this.connections.add(connection)
   }
 
   private letIn(ask: TunnelAsk): Inbound | MeshError {

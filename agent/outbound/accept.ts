@@ -8,7 +8,7 @@ import type { Snapshot } from '../mesh/snapshot.ts'
 import type { Connection } from '../path.ts'
 import type { CallerDesk } from './caller.ts'
 
-/** Makes the connection's relay; `onClosed` is to be called once, when the wire is closed. */
+/** Makes the connection's relay, which resumes the wire when it can take bytes; `onClosed` is to be called once, when the wire is closed. */
 export type Attend = (wire: Wire, caller: Caller, meshPort: number, onClosed: () => void) => Connection
 
 export interface AcceptOptions {
@@ -76,9 +76,7 @@ export class Acceptor<C extends Connection = Connection> {
   private attend(wire: Wire, caller: Caller, meshPort: number): void {
     const attend = this.isOpaque(meshPort) ? this.options.opaque : this.options.http
     const connection = attend(wire, caller, meshPort, () => this.connections.delete(connection))
-    if (wire.isClosed) return
-    this.connections.set(connection, meshPort)
-    wire.resume()
+    if (!wire.isClosed) this.connections.set(connection, meshPort)
   }
 
   /** Whether a mesh port carries bytes that are not HTTP. */

@@ -79,7 +79,7 @@ export class Hop {
       if (endpoint.isRetired) pool.retire()
       else this.pools.add(pool)
     }
-    return (endpoint.pool as Pool).acquire(sourceOf(exchange), this.connectMs(exchange), isFresh, done)
+    return (endpoint.pool as Pool).acquire(this.sourceOf(exchange), this.connectMs(exchange), isFresh, done)
   }
 
   /** Takes a connection back after its exchange: pooled if it is of further use, else closed. */
@@ -97,7 +97,7 @@ export class Hop {
   /** Opens a wire of its own for an opaque connection. */
   connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void {
     const protocol = exchange.request === null ? 'tcp' : 'http'
-    return this.dial(exchange.endpoint!, sourceOf(exchange), protocol, this.connectMs(exchange), done)
+    return this.dial(exchange.endpoint!, this.sourceOf(exchange), protocol, this.connectMs(exchange), done)
   }
 
   /** Opens a wire, whichever way the endpoint is reached. */
@@ -108,7 +108,7 @@ export class Hop {
     connectMs: number,
     done: (error: MeshError | null, wire: Wire | null) => void,
   ): () => void {
-    if (endpoint.isLocal || this.isPlain(endpoint)) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
+    if (source === plain) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
     return this.options.dial(endpoint, source, protocol, connectMs, done)
   }
 
@@ -122,15 +122,22 @@ export class Hop {
     return Array.from(this.pools, (pool) => pool.report())
   }
 
+  /**
+   * In whose name the exchange's connection is made. Asked anew for each attempt: what was plain may be guarded now, and
+   * its pooled connections must not be used then.
+   */
+  private sourceOf({ endpoint, caller }: Exchange): string {
+    if (endpoint!.isLocal || this.isPlain(endpoint!)) return plain
+    return caller.workload?.account ?? ''
+  }
+
   private connectMs(exchange: Exchange): number {
     return exchange.port?.service.policy.timeouts?.connectMs ?? this.options.connectMs
   }
 }
 
-/** Whose name a connection to the exchange's endpoint is made in; this node's own pods are reached in nobody's. */
-function sourceOf(exchange: Exchange): string {
-  return exchange.endpoint!.isLocal ? '' : (exchange.caller.workload?.account ?? '')
-}
+/** Stands for the account of connections that are made in nobody's name, without a tunnel. */
+const plain = '(plain)'
 
 /** Connects straight to the pod. */
 export function dialDirect(
@@ -260,7 +267,6 @@ class Pool implements EndpointPart, Timed {
     this.open++
     counts.open++
     counts.opened++
-    const isTunnelled = !this.endpoint.isLocal && !this.hop.isPlain(this.endpoint)
     const upstream = new Upstream(wire, options.limits, {
       onUseless: () => this.drop(upstream, source),
       onClosed: () => {
@@ -268,7 +274,7 @@ class Pool implements EndpointPart, Timed {
         counts.open--
       },
     })
-    upstream.head.isFromMesh = isTunnelled
+    upstream.head.isFromMesh = source !== plain
     this.sources.set(upstream, source)
     return upstream
   }

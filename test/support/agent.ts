@@ -3,13 +3,14 @@
 import { type Clock, systemClock } from '../../agent/clock.ts'
 import { type AgentConfig, readConfig } from '../../agent/config.ts'
 import type { Exchange } from '../../agent/exchange.ts'
+import type { IdentityMessage } from '../../agent/identity/messages.ts'
 import { limitMemory } from '../../agent/limits/shared.ts'
 import type { FromThread } from '../../agent/mesh/thread.ts'
 import type { Recorder } from '../../agent/outbound/settle.ts'
 import type { DataThread } from '../../agent/thread.ts'
 import { startThread } from '../../agent/worker.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
-import { change, endpoints, mesh, service, spec, workload } from './resources.ts'
+import { change, endpoints, type Gone, mesh, service, spec, workload } from './resources.ts'
 import { until } from './until.ts'
 
 export interface AgentOptions {
@@ -21,6 +22,10 @@ export interface AgentOptions {
   random?: () => number
   /** Beside the mesh and the caller's workload; none: a Service `shop/web` whose endpoints are `upstreams`. */
   resources?: Resource[]
+  /** Name of the node. */
+  node?: string
+  /** Identities: the trust and the certificates that the thread has from the start; with them it uses tunnels. */
+  identities?: readonly IdentityMessage[]
   /** Ports on 127.0.0.1 that `shop/web` sends to. */
   upstreams?: number[]
 }
@@ -39,6 +44,8 @@ export interface AgentUnderTest {
   readonly messages: FromThread[]
   /** Changes the configuration. */
   apply(...resources: Resource[]): Promise<void>
+  /** Takes something out of the configuration. */
+  remove(...gone: Gone[]): Promise<void>
   stop(): Promise<void>
 }
 
@@ -51,8 +58,9 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
   const address = options.address ?? `127.9.${Math.floor(instances / 250) + 1}.${(instances++ % 250) + 1}`
   const config = readConfig(
     [
-      ...['--node', 'node1', '--pod', 'agent-1', '--address', address],
-      ...['--controller', 'http://127.0.0.1:1', '--state-dir', '/nonexistent'],
+      ...['--node', options.node ?? 'node1', '--pod', 'agent-1', '--address', address],
+      ...['--controller', options.identities === undefined ? 'http://127.0.0.1:1' : 'https://127.0.0.1:1'],
+      ...['--token-file', '/nonexistent', '--state-dir', '/nonexistent'],
       ...(options.flags ?? []),
     ],
     {},
@@ -77,8 +85,9 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
       recorders: [recorder],
     },
   )
+  for (const message of options.identities ?? []) thread.handle({ type: 'identity', message })
   let version = 0
-  const apply = async (...resources: Resource[]) => {
+  const apply = async (...resources: (Resource | Gone)[]) => {
     version++
     const name = String(version)
     thread.handle({ type: 'prepare', version: name, change: change(...resources) })
@@ -110,6 +119,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     twice,
     messages,
     apply,
+    remove: apply,
     stop: async () => {
       thread.handle({ type: 'close' })
       thread.handle({ type: 'end' })
