@@ -100,7 +100,7 @@ export interface HttpPath extends PathBase {
   /**
    * Takes a connection over that asks for an Upgrade and was let through by `route`.
    * @param head the request's head as it goes to the endpoint, without its empty line
-   * @param done settles: called once, when the connection is closed
+   * @param done called once, when the connection is closed; the exchange is settled by then
    */
   upgrade(exchange: Exchange, wire: Wire, head: string, done: () => void): Connection
   /**

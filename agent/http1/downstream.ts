@@ -109,11 +109,16 @@ export class Downstream implements WireHandler {
     else if (!this.isWorking) this.goOn()
   }
 
-  /** Leaves the wire to somebody else. Bytes that came behind the last head are dropped. */
-  detach(): void {
+  /**
+   * Leaves the wire to whoever sets another handler.
+   * @returns bytes that came behind the last head, if there are any; those of the current read go to the new handler
+   */
+  detach(): Buffer | null {
+    const rest = this.stash
     this.phase = 'deaf'
     this.stash = null
     this.isGone = true
+    return rest
   }
 
   /** Closes after what was written; what still comes is read and dropped, so that no reset overtakes the response. */
@@ -184,6 +189,11 @@ export class Downstream implements WireHandler {
     let at = start
     while (at < end) {
       const next = this.step(chunk, at, end)
+      if (this.wire.handler !== this) {
+        this.isWorking = false
+        if (next < end) this.wire.handler.onBytes(chunk, next, end)
+        return
+      }
       if (next === at) {
         this.keep(chunk, at, end)
         break

@@ -289,12 +289,18 @@ export class RequestHead {
     if (connection === null) return
     const options = readTokens(connection)
     this.isKeepAlive = !options.includes('close') && (this.version === 1 || options.includes('keep-alive'))
-    // h2c is answered as if it had not been asked for, which RFC 9110 section 7.8 allows: common clients always ask.
-    if (upgrade !== '' && this.version === 1 && options.includes('upgrade') && !readTokens(upgrade).includes('h2c')) {
-      this.upgrade = upgrade
-    }
+    if (upgrade !== '' && options.includes('upgrade') && this.canSwitch(upgrade)) this.upgrade = upgrade
     const names = options.filter((option) => !connectionOptions.has(option))
     if (names.length > 0) this.cutOptions(names)
+  }
+
+  /**
+   * Whether an Upgrade is looked at; else the request is answered as if it had not been asked for, which RFC 9110 section
+   * 7.8 allows. h2c is not: common clients always ask for it. Nor is what has a body: it would have to be read first.
+   */
+  private canSwitch(upgrade: string): boolean {
+    const isBodiless = this.framing === 'none' || (this.framing === 'length' && this.length === 0)
+    return this.version === 1 && this.method === 'GET' && isBodiless && !readTokens(upgrade).includes('h2c')
   }
 
   /** Cuts the lines that Connection names as meant for this hop only (RFC 9110 section 7.6.1). */

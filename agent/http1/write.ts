@@ -61,7 +61,7 @@ let dateSecond = 0
 let dateLine = ''
 
 /** The Date line of this second. */
-function currentDate(): string {
+export function currentDate(): string {
   const second = Math.floor(Date.now() / 1000)
   if (second !== dateSecond) {
     dateSecond = second

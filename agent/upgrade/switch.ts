@@ -1,25 +1,29 @@
-// The switch of protocols itself, by http-proxy's ws() on wires that are given. Its known leaks are guarded here: a
-// caller that leaves early, an endpoint that never answers, a refusal that would be tunnelled (RFC 9110 section 7.8).
-// Loaded at the first upgrade; node:http is strict about everything else.
+// The switch of protocols itself, by http-proxy's ws() on wires that are given. What it is known to get wrong is put right
+// here: a caller that leaves early, an endpoint that never answers, a refusal that would be tunnelled, a path that would
+// be rewritten (RFC 9110 section 7.8). Loaded at the first upgrade.
 
-import { Agent, type ClientRequest, createServer, type IncomingMessage, type Server } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import httpProxy from 'http-proxy'
+import type { ServerOptions } from 'http-proxy'
+import { MeshError } from '../errors.ts'
+import { readTokens } from '../http1/fields.ts'
 import type { WireDuplex } from './duplex.ts'
+import { loadHttpProxy } from './load.ts'
 
-/** How the switch has come out. */
-export interface SwitchEvents {
-  /** The endpoint has agreed: from here on bytes go both ways. */
-  onSwitched(): void
-  /** The endpoint has refused with this status, and the refusal was passed on. */
-  onRefused(status: number): void
-  /** No answer has come. */
-  onFailed(error: Error): void
-}
-
-interface Pending {
+/** A switch that is asked for, and how it has come out: one of the three is called, once. */
+export interface Switch {
+  /** The caller's wire, not open yet. */
+  readonly down: WireDuplex
+  /** The endpoint's, open. */
   readonly up: WireDuplex
-  readonly events: SwitchEvents
+  /** The request's head as it goes to the endpoint, with its Connection and Upgrade lines, latin1. */
+  readonly head: string
+  /** The endpoint has agreed: from here on bytes go both ways, unless an error is returned. */
+  onSwitched(): MeshError | null
+  /** The endpoint has refused; its answer is passed on by whoever is told. */
+  onRefused(response: IncomingMessage): void
+  /** No answer has come, or none that can be understood. */
+  onFailed(error: MeshError): void
 }
 
 /** Gives the one connection that it was made for. */
@@ -36,75 +40,124 @@ class OneConnection extends Agent {
   }
 }
 
-const proxy = httpProxy.createProxyServer({ changeOrigin: false, xfwd: false })
+const proxy = loadHttpProxy().createProxyServer({})
 // The first pass refuses all protocols but websocket; which upgrades are let through was decided before.
-const passes = (proxy as unknown as { wsPasses: unknown[] }).wsPasses
-passes.shift()
-const pending = new WeakMap<object, Pending>()
-const server: Server = createServer()
-// The head was parsed and limited by our engine already.
-server.maxHeadersCount = 0
-server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-  const own = pending.get(socket)
-  if (own !== undefined) forward(request, socket, head, own)
-})
-server.on('clientError', (_error: Error, socket: Duplex) => {
-  socket.destroy()
-})
+;(proxy as unknown as { wsPasses: unknown[] }).wsPasses.shift()
+
+/** http-proxy hands its options to its listeners: ours is among them. */
+interface SwitchOptions extends ServerOptions {
+  readonly onAsk: (ask: ClientRequest) => void
+}
+
+// Before http-proxy adds its own listeners, so that ours come first.
+proxy.on('proxyReqWs', (ask: ClientRequest, _request, _socket, options) => (options as SwitchOptions).onAsk(ask))
 
 /**
- * Begins the switch.
- * @param down the caller's wire
- * @param up the endpoint's wire, connected
- * @param head the request's head as it goes to the endpoint, with its Connection and Upgrade lines, latin1
+ * Begins a switch.
+ * @returns gives up; nothing is called after it
  */
-export function switchProtocols(down: WireDuplex, up: WireDuplex, head: string, events: SwitchEvents): void {
-  pending.set(down, { up, events })
-  up.once('close', () => up.destroyed && down.destroy())
-  down.unshift(Buffer.from(head, 'latin1'))
-  server.emit('connection', down)
-}
-
-proxy.on('proxyReqWs', (ask: ClientRequest, _request: IncomingMessage, socket: Duplex) => {
-  const own = pending.get(socket)
-  if (own !== undefined) guard(ask, socket, own.up, own.events)
-})
-
-function forward(request: IncomingMessage, socket: Duplex, head: Buffer, { up, events }: Pending): void {
-  proxy.ws(request, socket, head, { target: 'http://endpoint', agent: new OneConnection(up) }, (error: Error) => {
-    events.onFailed(error)
-  })
-}
-
-/** Runs before http-proxy adds its own listeners. */
-function guard(ask: ClientRequest, socket: Duplex, up: WireDuplex, events: SwitchEvents): void {
-  // A caller that leaves before the answer: the endpoint's connection goes with it.
-  const leave = () => {
-    ask.destroy()
-    up.destroy(new Error('the caller has gone'))
+export function switchProtocols(wanted: Switch): () => void {
+  const { down, up, head } = wanted
+  // What breaks one side breaks the other; http-proxy would end it as if it were done.
+  up.on('error', (error) => down.destroy(error))
+  down.on('error', (error) => up.destroy(error))
+  // http-proxy writes the head as text; header values are latin1.
+  down.setDefaultEncoding('latin1')
+  let isOver = false
+  const once = (tell: () => void) => {
+    if (isOver) return
+    isOver = true
+    tell()
   }
-  socket.once('close', leave)
-  ask.once('upgrade', () => {
-    socket.off('close', leave)
-    socket.once('close', () => up.destroy())
-    events.onSwitched()
+  const guarded: Switch = {
+    down,
+    up,
+    head,
+    onSwitched: () => wanted.onSwitched(),
+    onRefused: (response) => once(() => wanted.onRefused(response)),
+    onFailed: (error) => once(() => wanted.onFailed(error)),
+  }
+  const request = readRequest(head)
+  let asked: ClientRequest | null = null
+  const options: SwitchOptions = {
+    // Parsed already: http-proxy would use url.parse, which is deprecated.
+    target: { protocol: 'http:', host: 'endpoint', hostname: 'endpoint', port: 80 },
+    toProxy: true,
+    agent: new OneConnection(up),
+    onAsk: (ask) => {
+      asked = ask
+      guard(ask, request.url!, guarded)
+    },
+  }
+  proxy.ws(request, down, Buffer.alloc(0), options, (error: Error) => {
+    guarded.onFailed(new MeshError('upstream_reset', error.message, { cause: error }))
   })
-  ask.once('response', (response) => {
-    // http-proxy skips its own handling, which writes the body without its framing and leaves the connection open.
-    ;(response as unknown as { upgrade: boolean }).upgrade = true
-    refuse(response, socket)
-    events.onRefused(response.statusCode ?? 502)
+  // http-proxy would write a refusal's body without its framing and leave the connection open.
+  const ask = asked as ClientRequest | null
+  ask?.removeAllListeners('response').once('response', (response) => guarded.onRefused(response))
+  return () => {
+    isOver = true
+    up.destroy(new Error('given up'))
+  }
+}
+
+/** The part of an IncomingMessage that http-proxy reads: names as they were sent, lines of one name together. */
+function readRequest(head: string): IncomingMessage {
+  const lines = head.split('\r\n')
+  const [method, url] = lines[0]!.split(' ')
+  const headers = new Map<string, { name: string; values: string[] }>()
+  for (const line of lines.slice(1)) {
+    const colon = line.indexOf(':')
+    if (colon === -1) continue
+    const name = line.slice(0, colon)
+    const known = headers.get(name.toLowerCase())
+    const value = line.slice(colon + 1).trim()
+    if (known === undefined) headers.set(name.toLowerCase(), { name, values: [value] })
+    else known.values.push(value)
+  }
+  // There is no body to hold back; and node:http would send the head before `guard` has seen it.
+  headers.delete('expect')
+  const entries = Array.from(headers.values(), ({ name, values }) => [name, values.length === 1 ? values[0] : values])
+  return { method, url, headers: Object.fromEntries(entries) } as IncomingMessage
+}
+
+function guard(ask: ClientRequest, target: string, { down, up, head, onSwitched, onFailed }: Switch): void {
+  // http-proxy writes `http:/` in a path as `http://`; what was permitted is what goes out.
+  ask.path = target
+  ask.once('upgrade', (response: IncomingMessage) => {
+    const flaw = flawOf(response, head) ?? onSwitched()
+    if (flaw !== null) {
+      down.release()
+      up.destroy()
+      onFailed(flaw)
+      return
+    }
+    clean(response.headers)
+    down.open()
+    // http-proxy writes the head next, and then says so: what follows counts.
+    proxy.once('open', () => {
+      down.bytesWritten = 0
+    })
+  })
+  ask.on('information', ({ statusCode }) => {
+    if (statusCode === 101) onFailed(new MeshError('upstream_invalid', 'a 101 that names no protocol'))
   })
 }
 
-/** Passes a refusal on as a response that ends with the connection. */
-function refuse(response: IncomingMessage, socket: Duplex): void {
-  const skipped = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'content-length'])
-  let head = `HTTP/1.1 ${response.statusCode} ${response.statusMessage}\r\n`
-  for (let at = 0; at + 1 < response.rawHeaders.length; at += 2) {
-    const name = response.rawHeaders[at]!
-    if (!skipped.has(name.toLowerCase())) head += `${name}: ${response.rawHeaders[at + 1]}\r\n`
+/** RFC 9110 section 7.8: an endpoint may switch to what it was asked for, and to nothing else. */
+function flawOf({ headers }: IncomingMessage, head: string): MeshError | null {
+  const asked = readTokens(/\r\nupgrade: ([^\r\n]*)/i.exec(head)?.[1] ?? '')
+  const chosen = readTokens(headers.upgrade ?? '')
+  if (chosen.length > 0 && chosen.every((protocol) => asked.includes(protocol))) return null
+  return new MeshError('upstream_invalid', `a switch to ${chosen.join(', ')} where ${asked.join(', ')} was asked for`)
+}
+
+/** What an endpoint has no say in. */
+function clean(headers: IncomingMessage['headers']): void {
+  const { upgrade } = headers
+  for (const name of ['keep-alive', 'proxy-connection', 'te', 'x-forwarded-client-cert', 'x-weft-error']) {
+    delete headers[name]
   }
-  socket.write(`${head}connection: close\r\n\r\n`, 'latin1')
-  response.pipe(socket)
+  headers.connection = 'upgrade'
+  headers.upgrade = upgrade
 }
