@@ -7,7 +7,10 @@ import type { Pod } from './objects.ts'
 /** The text for a terminal, with how long the start took. */
 export function guide(mesh: LocalMesh, options: { hasDemo: boolean; seconds: number }): string {
   const [kubeconfig, logs] = [mesh.kubeconfig, mesh.logFolder].map(shorten)
+  const [page] = mesh.pods('shop', { app: 'productpage' })
   const agents = mesh.pods('weft-system', { 'app.kubernetes.io/name': 'weft-agent' })
+  // The one that answers the commands above it, if there are any.
+  const agent = agents.find(({ spec }) => spec.nodeName === page?.spec.nodeName) ?? agents[0]
   const lines = [
     '',
     `The mesh is up after ${options.seconds.toFixed(1)} s. It runs until Ctrl-C. What to try, in another terminal:`,
@@ -19,9 +22,7 @@ export function guide(mesh: LocalMesh, options: { hasDemo: boolean; seconds: num
     '',
     '# where to look',
     `ls ${logs}    # one file for each container`,
-    ...agents
-      .slice(0, 1)
-      .map((agent) => `curl -s http://${addressOf(agent)}:15020/metrics    # the agent of ${agent.spec.nodeName}`),
+    ...(agent ? [`curl -s http://${addressOf(agent)}:15020/metrics    # the agent of ${agent.spec.nodeName}`] : []),
     '',
   ]
   return lines.join('\n')
