@@ -2,21 +2,21 @@
 // DNS, and what the manifests say runs on them. `npm start` is one user of it, the end-to-end tests are others.
 
 import { createWriteStream, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import http from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startApi } from './api/server.ts'
-import { type Cluster, onChange } from './cluster.ts'
+import type { Cluster } from './cluster.ts'
 import { clusterOf } from './connect.ts'
 import { startDns } from './dns.ts'
 import { root } from './environment.ts'
 import { startKubelet } from './kubelet.ts'
 import { readLogs } from './logs.ts'
-import { checkPort, checkSystem, StartError, takeLock } from './machine.ts'
+import { checkPort, checkSystem, takeLock } from './machine.ts'
 import { applyManifests, type Manifest, parseManifests, readManifests } from './manifests.ts'
 import { type AddressPlan, planAddresses } from './nodes.ts'
-import { type Container, isOver, isReady, type Pod, type PodTemplate, type Service, selects } from './objects.ts'
+import { type Container, isOver, type Pod, type PodTemplate, type Service, selects } from './objects.ts'
 import { startProxy } from './proxy.ts'
+import { waitReady, waitServed } from './ready.ts'
 import { startReaper } from './reaper.ts'
 import { startSlices } from './slices.ts'
 import { startWorkloads } from './workloads.ts'
@@ -176,9 +176,10 @@ export async function startLocalMesh(options: LocalOptions): Promise<LocalMesh> 
       },
     }
     const deadlineMs = Date.now() + (options.timeoutMs ?? startTimeoutMs)
-    await waitReady({ cluster, logFolder, deadlineMs, progress, signal: options.signal })
+    const waiting = { cluster, logFolder, deadlineMs, progress, signal: options.signal }
+    await waitReady(waiting)
     await settled()
-    if (options.mesh !== false && options.demo !== false) await waitServed(mesh, deadlineMs, options.signal)
+    if (options.mesh !== false && options.demo !== false) await waitServed(waiting)
     return mesh
   }
 }
@@ -251,109 +252,4 @@ function addNodes(cluster: Cluster, plan: AddressPlan): void {
     const spec = { podCIDR: plan.podCidr(name), podCIDRs: [plan.podCidr(name)] }
     cluster.create('nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name, labels }, spec, status })
   }
-}
-
-interface Workload {
-  kind: string
-  metadata: { name: string; namespace?: string; generation?: number }
-  spec: { replicas?: number }
-  status?: { observedGeneration?: number; updatedReplicas?: number; availableReplicas?: number; replicas?: number } & {
-    numberReady?: number
-    desiredNumberScheduled?: number
-    updatedNumberScheduled?: number
-  }
-}
-
-function readiness({ kind, metadata, spec, status = {} }: Workload): { have: number; want: number } {
-  const isSeen = (status.observedGeneration ?? 0) >= (metadata.generation ?? 1)
-  if (kind === 'DaemonSet') {
-    const have = Math.min(status.numberReady ?? 0, status.updatedNumberScheduled ?? 0)
-    return { have: isSeen ? have : 0, want: status.desiredNumberScheduled ?? 1 }
-  }
-  const want = spec.replicas ?? 1
-  const isClean = (status.replicas ?? 0) <= want
-  const have = Math.min(status.updatedReplicas ?? 0, status.availableReplicas ?? 0)
-  return { have: isSeen && isClean ? have : 0, want }
-}
-
-interface Waiting {
-  cluster: Cluster
-  logFolder: string
-  deadlineMs: number
-  progress?(line: string): void
-  signal?: AbortSignal | undefined
-}
-
-async function waitReady({ cluster, logFolder, deadlineMs, progress = () => {}, signal }: Waiting): Promise<void> {
-  const told = new Map<string, string>()
-  const isDone = () => {
-    const workloads = [...cluster.list('daemonsets'), ...cluster.list('deployments')] as unknown as Workload[]
-    const states = workloads.map((workload) => ({ workload, ...readiness(workload) }))
-    for (const { workload, have, want } of states) {
-      const name = `${workload.metadata.namespace}/${workload.metadata.name}`
-      const text = `${name} ${have}/${want} ready`
-      if (have > 0 && told.get(name) !== text) progress(text)
-      told.set(name, text)
-    }
-    return states.every(({ have, want }) => have >= want)
-  }
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const unwatch = onChange(cluster, ['pods', 'daemonsets', 'deployments'], () => {
-    if (isDone()) resolve()
-  })
-  const timer = setTimeout(() => {
-    reject(new StartError(`not ready in time: ${lagging(cluster)}; see the logs in ${logFolder}`))
-  }, deadlineMs - Date.now())
-  const abort = () => reject(new StartError('interrupted'))
-  if (signal?.aborted) abort()
-  signal?.addEventListener('abort', abort)
-  try {
-    await promise
-  } finally {
-    signal?.removeEventListener('abort', abort)
-    clearTimeout(timer)
-    unwatch()
-  }
-}
-
-/** Waits until a request comes through the mesh: kube-proxy follows a second after the agents are ready. */
-async function waitServed(mesh: LocalMesh, deadlineMs: number, signal: AbortSignal | undefined): Promise<void> {
-  let last = 'no mesh Service'
-  while (Date.now() < deadlineMs && !signal?.aborted) {
-    const address = mesh.clusterIP('weft-system', 'weft')
-    const [page] = mesh.pods('shop', { app: 'productpage' })
-    if (address && page?.status?.podIP) last = await attemptOnce(address, page.status.podIP)
-    if (last === '') return
-    await sleep(50)
-  }
-  throw new StartError(
-    signal?.aborted ? 'interrupted' : `no answer through the mesh (${last}); see the logs in ${mesh.logFolder}`,
-  )
-}
-
-async function attemptOnce(host: string, localAddress: string): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>()
-  const headers = { host: 'reviews-mesh.shop:9080' }
-  const request = http.get(
-    { host, localAddress, port: 9080, path: '/reviews/0', headers, agent: false, timeout: 2000 },
-    (response) => {
-      response.resume()
-      const { statusCode, headers } = response
-      resolve(statusCode === 200 ? '' : `status ${statusCode} ${headers['x-weft-error'] ?? ''}`)
-    },
-  )
-  request.on('timeout', () => request.destroy(new Error('timed out')))
-  request.on('error', (error) => resolve(error.message))
-  return promise
-}
-
-/** Names the pods that are not ready, each with what its containers wait for. */
-function lagging(cluster: Cluster): string {
-  const pods = cluster.list<Pod>('pods').filter((pod) => !isReady(pod))
-  const texts = pods.map((pod) => {
-    const states = pod.status?.containerStatuses ?? []
-    const waits = states.flatMap(({ state }) => (state.waiting ? [state.waiting.message ?? state.waiting.reason] : []))
-    return `${pod.metadata.namespace}/${pod.metadata.name}${waits.length > 0 ? ` (${waits.join('; ')})` : ''}`
-  })
-  return texts.join(', ') || 'some workload has no pods'
 }
