@@ -56,7 +56,9 @@ export function processOf(pod: Pod, container: Container, around: Surroundings):
   }
   const argv = resolveCommand([...container.command, ...(container.args ?? [])])
   const cwd = relocate(container.workingDir ?? '/app')
-  return { argv, cwd, env: { ...surrounding(pod, around), ...env, ...nodeOptions(env) }, resolve: resolveCommand }
+  // The image's compiled code isn't here: local mode keeps its own.
+  const over = { NODE_COMPILE_CACHE: around.compileCache, ...nodeOptions(env) }
+  return { argv, cwd, env: { ...surrounding(pod, around), ...env, ...over }, resolve: resolveCommand }
 }
 
 function surrounding(pod: Pod, around: Surroundings): NodeJS.ProcessEnv {
@@ -64,7 +66,6 @@ function surrounding(pod: Pod, around: Surroundings): NodeJS.ProcessEnv {
     PATH: `${dirname(process.execPath)}:${process.env.PATH ?? '/usr/bin:/bin'}`,
     HOME: around.home,
     HOSTNAME: pod.metadata.name,
-    NODE_COMPILE_CACHE: around.compileCache,
     LOCAL_POD_ADDRESS: around.address,
     LOCAL_POD_NAMESPACE: pod.metadata.namespace,
     LOCAL_DNS_SERVER: around.dnsServer,
