@@ -241,9 +241,8 @@ export class Attempts implements UpstreamHandler {
   onResponse(head: ResponseHead): void {
     const { path, down, owner } = this
     const exchange = this.exchange!
-    path.observe(exchange, head, path.clock.now())
-    if (head.status >= 500) path.fuse.fail(exchange, this.token)
-    else path.fuse.succeed(exchange, this.token)
+    if (path.observe(exchange, head, path.clock.now())) path.fuse.succeed(exchange, this.token)
+    else path.fuse.fail(exchange, this.token)
     if (head.status >= 400) {
       const delayMs = this.kept.isWhole ? path.retry(exchange, { error: null, status: head.status, isSent: true }) : -1
       if (delayMs >= 0) {

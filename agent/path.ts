@@ -12,7 +12,7 @@ import type { Wire } from './http1/wire.ts'
 import type { Endpoint } from './mesh/endpoint.ts'
 import type { Snapshot } from './mesh/snapshot.ts'
 
-/** How an attempt failed: by the mesh's error, or with a status of 500 and above that the endpoint answered with. */
+/** How an attempt failed: by the mesh's error, or with a status of 400 and above that the endpoint answered with. */
 export interface AttemptFailure {
   readonly error: MeshError | null
   readonly status: number
@@ -93,8 +93,11 @@ export interface HttpPath extends PathBase {
   responseText(exchange: Exchange, head: ResponseHead, isLast: boolean): string
   /** A piece of the request's body goes up; `end`: it was the last. For mirrors. */
   onRequestBody: ((exchange: Exchange, chunk: Buffer | null, start: number, end: number) => void) | null
-  /** The head of a response is there: for balancing. */
-  observe(exchange: Exchange, head: ResponseHead, now: number): void
+  /**
+   * The head of a response is there: for balancing.
+   * @returns whether its breaker counts it as a success
+   */
+  observe(exchange: Exchange, head: ResponseHead, now: number): boolean
   /** Whether the request could ever be sent again once a byte of it was: else its body need not be kept. */
   isRepeatable(exchange: Exchange): boolean
   /**

@@ -13,7 +13,7 @@ import { Admission } from './limits/admission.ts'
 import { LagGate } from './limits/lag.ts'
 import { Retries } from './limits/retry.ts'
 import { SharedLimits } from './limits/shared.ts'
-import { compile } from './mesh/compile.ts'
+import { compileAll } from './mesh/compile.ts'
 import type { Endpoint } from './mesh/endpoint.ts'
 import { Holder } from './mesh/holder.ts'
 import type { Post, ThreadStart, ToThread } from './mesh/thread.ts'
@@ -48,7 +48,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const { config, thread, threads } = start
   const { clock, random } = surroundings
   const state = { isDraining: false, isClosed: false }
-  const holder = new Holder({ node: config.node, compile, now: () => clock.now() })
+  const holder = new Holder({ node: config.node, compile: compileAll, now: () => clock.now() })
   const snapshot = () => holder.snapshot
   const isDraining = () => state.isDraining
   const deadlines = new Deadlines(clock)

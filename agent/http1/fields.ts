@@ -47,6 +47,8 @@ export function isInteresting(text: string, at: number, length: number): boolean
   }
 }
 
+const none: readonly string[] = []
+
 /** The lines of one head. One object serves all heads of a connection, one after the other. */
 export class FieldLines {
   /** How many lines there are. */
@@ -55,7 +57,11 @@ export class FieldLines {
   private from = 0
   /** Pairs of positions: what is not forwarded, in ascending order. */
   private cuts: number[] = []
-  private values: Map<string, string> | null = null
+  /** Lower-case names that were cut as a whole: neither forwarded nor found. */
+  private removed: readonly string[] = none
+  /** Lines that were put in, each with its CRLF. */
+  private added = ''
+  private values: Map<string, string[]> | null = null
 
   /** Begins with a new head, whose lines start at `from` and end with the empty line at the end of `text`. */
   start(text: string, from: number): void {
@@ -63,6 +69,8 @@ export class FieldLines {
     this.from = from
     this.count = 0
     this.values = null
+    this.removed = none
+    this.added = ''
     if (this.cuts.length > 0) this.cuts = []
   }
 
@@ -86,15 +94,14 @@ export class FieldLines {
 
   /** All values of a header by lower-case name, joined with ", "; null if it is absent. */
   value(name: string): string | null {
-    if (this.values === null) this.values = this.index()
-    return this.values.get(name) ?? null
+    const values = this.each(name)
+    return values.length === 0 ? null : values.length === 1 ? values[0]! : values.join(', ')
   }
 
-  /** Calls back for every line that is forwarded, names as they were sent. */
-  each(use: (name: string, value: string) => void): void {
-    this.walk((at, colon, lineEnd) => {
-      if (!this.isCut(at)) use(this.text.slice(at, colon), this.valueAt(colon, lineEnd))
-    })
+  /** The values of a header's lines by lower-case name, each for itself. */
+  each(name: string): readonly string[] {
+    this.values ??= this.index()
+    return this.values.get(name) ?? none
   }
 
   /** Cuts all lines with one of these lower-case names. */
@@ -104,6 +111,18 @@ export class FieldLines {
       if (this.isCut(at) || names.includes(this.nameAt(at, colon))) ranges.push([at, lineEnd + 2])
     })
     this.cuts = ranges.flat()
+    this.removed = this.removed.length === 0 ? names : [...this.removed, ...names]
+    this.values = null
+  }
+
+  /**
+   * Cuts lines and puts others in their place.
+   * @param names lower-case
+   * @param lines each with its CRLF
+   */
+  edit(names: readonly string[], lines: string): void {
+    if (names.length > 0) this.cutNamed(names)
+    this.added += lines
     this.values = null
   }
 
@@ -117,7 +136,9 @@ export class FieldLines {
       at = cuts[pair + 1]!
     }
     const end = text.length - 2
-    return at === this.from && cuts.length === 0 ? text.slice(at, end) : at < end ? block + text.slice(at, end) : block
+    if (cuts.length === 0) block = text.slice(at, end)
+    else if (at < end) block += text.slice(at, end)
+    return this.added === '' ? block : block + this.added
   }
 
   private isCut(at: number): boolean {
@@ -136,14 +157,21 @@ export class FieldLines {
     }
   }
 
-  private index(): Map<string, string> {
-    const values = new Map<string, string>()
+  private index(): Map<string, string[]> {
+    const values = new Map<string, string[]>()
+    const put = (name: string, value: string) => {
+      const before = values.get(name)
+      if (before === undefined) values.set(name, [value])
+      else before.push(value)
+    }
     this.walk((at, colon, lineEnd) => {
       const name = this.nameAt(at, colon)
-      const before = values.get(name)
-      const value = this.valueAt(colon, lineEnd)
-      values.set(name, before === undefined ? value : `${before}, ${value}`)
+      if (!this.removed.includes(name)) put(name, this.valueAt(colon, lineEnd))
     })
+    for (const line of this.added.split('\r\n')) {
+      const colon = line.indexOf(':')
+      if (colon > 0) put(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim())
+    }
     return values
   }
 }

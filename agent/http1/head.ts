@@ -65,6 +65,17 @@ export class RequestHead {
     return this.lines.value(name)
   }
 
+  /** The values of a header's lines by lower-case name, each for itself. */
+  headerLines(name: string): readonly string[] {
+    return this.lines.each(name)
+  }
+
+  /** Asks for another path from now on; the query stays. */
+  rewrite(path: string): void {
+    this.path = path
+    this.target = this.query === '' ? path : `${path}?${this.query}`
+  }
+
   get isHead(): boolean {
     return this.method === 'HEAD'
   }

@@ -33,10 +33,9 @@ export interface Forwarding {
 
 /**
  * A request head as it is forwarded.
- * @param target what to ask for instead of the request's own target, where a rewrite changed it
  * @returns latin1 text without the empty line
  */
-export function requestText(head: RequestHead, forwarding: Forwarding, target = head.target): string {
+export function requestText(head: RequestHead, forwarding: Forwarding): string {
   const authority = head.authority === '' ? forwarding.defaultAuthority : head.authority
   const forwardedFor =
     head.forwardedFor === ''
@@ -44,13 +43,13 @@ export function requestText(head: RequestHead, forwarding: Forwarding, target = 
       : `x-forwarded-for: ${head.forwardedFor}, ${forwarding.address}\r\n`
   if (forwarding.isPassedOn) {
     const own = keepLine('x-forwarded-for', head.forwardedFor) + forwarding.lines
-    return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${own}`
+    return `${head.method} ${head.target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${own}`
   }
   const proto = head.hasForwardedProto ? '' : 'x-forwarded-proto: http\r\n'
   const trace = head.traceparent === '' ? `traceparent: ${newTraceparent()}\r\n` : ''
   const id = head.requestId === '' ? `x-request-id: ${randomUUID()}\r\n` : ''
   const via = head.version === 1 ? 'via: 1.1 weft\r\n' : 'via: 1.0 weft\r\n'
-  return `${head.method} ${target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}`
+  return `${head.method} ${head.target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}`
 }
 
 function keepLine(name: string, value: string): string {

@@ -149,7 +149,7 @@ export function attendInbound(
     hopText: () => identities,
     responseText: (exchange, head, isLast) => responseText(head, exchange.request!, isLast),
     onRequestBody: null,
-    observe: nothing,
+    observe: () => true,
     isRepeatable: () => false,
     retry: () => -1,
     upgrade: (exchange, wire, head, done) => new Upgrade(path, exchange, wire, head, done),

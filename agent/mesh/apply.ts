@@ -22,8 +22,8 @@ import type { Backend, Port, Service, Snapshot, Split } from './snapshot.ts'
 export interface Surroundings {
   /** This agent's node: its endpoints are local. */
   readonly node: string
-  /** Compiles a match. @throws if it can't be */
-  readonly compile: (match: RouteMatch) => Match
+  /** Compiles the matches of one split. @throws if one can't be */
+  readonly compile: (matches: readonly RouteMatch[]) => readonly Match[]
   /** Clock's ms. */
   readonly now: () => number
 }
@@ -235,7 +235,7 @@ class Builder {
     const choices = split.backends.map(({ service, weight }) => ({ backend: this.#backend(service, port), weight }))
     return {
       name: split.name,
-      matches: split.matches?.map((match) => this.#surroundings.compile(match)) ?? null,
+      matches: split.matches === null ? null : this.#surroundings.compile(split.matches),
       total: choices.reduce((sum, { weight }) => sum + weight, 0),
       choices,
     }

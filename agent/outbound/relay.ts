@@ -3,8 +3,10 @@
 
 import { cool } from '../balance/cool.ts'
 import { observe } from '../balance/load.ts'
-import type { Clock } from '../clock.ts'
+import type { Clock, Timer } from '../clock.ts'
 import type { AgentConfig } from '../config.ts'
+import { editRequest, editResponse, redirect } from '../edit/apply.ts'
+import { faultAbort, faultDelayMs } from '../edit/fault.ts'
 import { MeshError } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Deadlines } from '../http1/deadline.ts'
@@ -20,7 +22,7 @@ import type { SharedLimits } from '../limits/shared.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
 import type { AttemptFailure, HttpPath, Verdict } from '../path.ts'
 import { type OpaquePath, Stream } from '../stream.ts'
-import { Upgrade } from '../upgrade/upgrade.ts'
+import { Upgrade, type UpgradePath } from '../upgrade/upgrade.ts'
 import { callerNamespace, hasMoved } from './caller.ts'
 import { destination } from './destination.ts'
 import { divide } from './divide.ts'
@@ -54,19 +56,14 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
   const { config, clock, random, snapshot, admission, chooser, hop } = parts
   const fuseOf = (exchange: Exchange): Fuse => parts.fuses.of(exchange.endpoint!, exchange.backend!.policy)
 
-  /** destination, then divide. */
-  function choose(exchange: Exchange, meshPort: number): MeshError | null {
-    const { request } = exchange
-    const host = request?.host ?? ''
-    const port = destination(
-      exchange.snapshot,
-      meshPort,
-      host,
-      request?.hostPort ?? 0,
-      callerNamespace(exchange.caller),
-    )
+  /** destination, a redirect if the service has one, then divide. */
+  function choose(exchange: Exchange, meshPort: number): Verdict {
+    const { request, snapshot: own, caller } = exchange
+    const port = destination(own, meshPort, request?.host ?? '', request?.hostPort ?? 0, callerNamespace(caller))
     if (port instanceof MeshError) return port
     exchange.port = port
+    const answer = request === null ? null : redirect(port.service.policy, request)
+    if (answer !== null) return answer
     const backend = divide(port, request, random())
     if (backend instanceof MeshError) return backend
     exchange.backend = backend
@@ -83,19 +80,41 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     const { key, policy } = exchange.port!.service
     const caller = callerKey(exchange.caller)
     exchange.admitted = admission.enter(caller, key, policy.limits)
-    if (exchange.admitted >= 0) {
-      onAdmitted(exchange, done)
-      return nothing
-    }
-    return admission.wait(caller, key, policy.limits, (error, admitted) => {
+    if (exchange.admitted >= 0) return onAdmitted(exchange, done)
+    let cancel = admission.wait(caller, key, policy.limits, (error, admitted) => {
       exchange.admitted = admitted
-      if (error === null) onAdmitted(exchange, done)
+      if (error === null) cancel = onAdmitted(exchange, done)
       else done(error)
     })
+    return () => cancel()
   }
 
-  function onAdmitted(exchange: Exchange, done: (verdict: Verdict) => void): void {
-    parts.retries.count(exchange.port!.service.key, clock.now())
+  function onAdmitted(exchange: Exchange, done: (verdict: Verdict) => void): () => void {
+    const { key, policy } = exchange.port!.service
+    parts.retries.count(key, clock.now())
+    if (policy.fault !== undefined) return disturb(exchange, done)
+    prepare(exchange, done)
+    return nothing
+  }
+
+  /** The faults of the service's policy. A delayed request keeps its place in flight, as at a slow service. */
+  function disturb(exchange: Exchange, done: (verdict: Verdict) => void): () => void {
+    const { request, port } = exchange
+    const { policy } = port!.service
+    const delayMs = request === null ? 0 : faultDelayMs(policy, request, random())
+    const abort = request === null ? null : faultAbort(policy, request, random())
+    const goOn = () => (abort === null ? prepare(exchange, done) : done(abort))
+    if (delayMs === 0) {
+      goOn()
+      return nothing
+    }
+    const timer: Timer = clock.setTimeout(goOn, delayMs)
+    return () => clock.clearTimeout(timer)
+  }
+
+  /** Last of all the request becomes what the endpoint is to see: what was decided before went by what the caller sent. */
+  function prepare({ request, port }: Exchange, done: (verdict: Verdict) => void): void {
+    if (request !== null) editRequest(port!.service.policy, request)
     done(null)
   }
 
@@ -112,6 +131,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
   function retry(exchange: Exchange, { error, status, isSent }: AttemptFailure): number {
     const { port, request, attempts } = exchange
     const { key, policy } = port!.service
+    if (error === null && !parts.retries.isRetriableStatus(policy, status)) return -1
     const reason = error === null ? null : error.reason
     const failure = { reason, status, isSent }
     const delayMs = parts.retries.decide(policy, key, request?.method ?? '', attempts, failure, clock.now())
@@ -119,7 +139,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     return delayMs
   }
 
-  const path: HttpPath & OpaquePath = {
+  const path: HttpPath & OpaquePath & UpgradePath = {
     direction: 'outbound',
     clock,
     deadlines: parts.deadlines,
@@ -129,9 +149,9 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     isDraining: parts.isDraining,
     isStale: (caller) => hasMoved(caller, snapshot()),
     route: (exchange, meshPort, done) => {
-      const error = parts.lag.check() ?? choose(exchange, meshPort) ?? limit(exchange)
-      if (error === null) return admit(exchange, done)
-      done(error)
+      const verdict = parts.lag.check() ?? choose(exchange, meshPort) ?? limit(exchange)
+      if (verdict === null) return admit(exchange, done)
+      done(verdict)
       return nothing
     },
     permitted,
@@ -161,11 +181,16 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     // On another node that node's agent says who calls, from the certificate.
     hopText: ({ caller, endpoint, snapshot: { mesh } }) =>
       endpoint!.isLocal ? clientCertLine(mesh.trustDomain, sourceAccount(caller), endpoint!.spec.account) : '',
-    responseText: (exchange, head, isLast) => responseText(head, exchange.request!, isLast),
+    responseText: (exchange, head, isLast) => {
+      editResponse(exchange.port!.service.policy, head)
+      return responseText(head, exchange.request!, isLast)
+    },
     onRequestBody: null,
     observe: (exchange, head, now) => {
-      observe(exchange.endpoint!, now - exchange.attemptAt, now)
+      const rttMs = now - exchange.attemptAt
+      observe(exchange.endpoint!, rttMs, now)
       if (head.retryAfter !== null) cool(exchange.endpoint!, head.status, head.retryAfter, now, clock.wall())
+      return head.status < 500 && rttMs <= (exchange.backend!.policy.breaker?.slowMs ?? Number.POSITIVE_INFINITY)
     },
     isRepeatable: ({ port, request }) => parts.retries.isRepeatable(port!.service.policy, request!.method),
     retry,
@@ -176,6 +201,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
       return kind === 'h2' && isDedicated ? new Stream(path, wire, caller, meshPort, onClosed) : null
     },
     connect: (exchange, done) => hop.connect(exchange, done),
+    isTunnelled: ({ endpoint }) => !endpoint!.isLocal && !hop.isPlain(endpoint!),
     settle: (exchange, now) => {
       if (exchange.admitted >= 0) admission.leave(exchange.admitted)
       exchange.admitted = -1

@@ -17,10 +17,11 @@ const counters = new Counters(post, config.limits.series)
 const holder = new Holder({
   node: config.node,
   now: () => performance.now(),
-  compile: (match) => {
-    if (match.path === '(') throw new Error(`match ${match.name}: no regular expression`)
-    return { name: match.name, test: () => true }
-  },
+  compile: (matches) =>
+    matches.map((match) => {
+      if (match.path === '(') throw new Error(`match ${match.name}: no regular expression`)
+      return { name: match.name, test: () => true }
+    }),
 })
 let accepted = 0
 let beats = 0

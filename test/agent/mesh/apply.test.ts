@@ -9,10 +9,11 @@ import { change, endpoints, mesh, service, spec, split, workload } from '../../s
 const surroundings = {
   node: 'node1',
   now: () => 7,
-  compile: (match: { name: string; path: string | null }) => {
-    if (match.path === '(') throw new Error(`match ${match.name}: path is no regular expression`)
-    return { name: match.name, test: () => true }
-  },
+  compile: (matches: readonly { name: string; path: string | null }[]) =>
+    matches.map((match) => {
+      if (match.path === '(') throw new Error(`match ${match.name}: path is no regular expression`)
+      return { name: match.name, test: () => true }
+    }),
 }
 
 function next(from: Stand, ...items: Parameters<typeof change>): { stand: Stand; retired: Endpoint[] } {

@@ -19,7 +19,11 @@ function wanted(version: string, ...resources: Resource[]): Wanted {
 class Thread implements Member {
   readonly name = 'data thread 0'
   readonly seen: string[] = []
-  readonly holder = new Holder({ node: 'node1', now: () => 0, compile: () => ({ name: '', test: () => true }) })
+  readonly holder = new Holder({
+    node: 'node1',
+    now: () => 0,
+    compile: (matches) => matches.map(() => ({ name: '', test: () => true })),
+  })
   isDeaf = false
   refusal = ''
   keeper: Keeper
