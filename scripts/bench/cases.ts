@@ -11,8 +11,8 @@ export interface Case {
   readonly bodyBytes: number
   readonly services: number
   readonly observed: boolean
-  /** Who competes: every proxy; or the agent with one and with two data threads. */
-  readonly contest: 'proxies' | 'threads'
+  /** Who competes: every proxy; pairs of proxies with TLS between; or the agent with one and with two data threads. */
+  readonly contest: 'proxies' | 'pairs' | 'threads'
 }
 
 const get: Case = {
@@ -54,6 +54,12 @@ export const cases: readonly Case[] = [
     about: 'memory of a silent keep-alive connection after one request',
     kind: 'idle',
     connections: [10_000],
+  },
+  {
+    ...get,
+    name: 'tls',
+    about: 'small GET through two proxies with mutual TLS 1.3 between them; CPU of both',
+    contest: 'pairs',
   },
   {
     ...get,

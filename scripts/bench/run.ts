@@ -48,17 +48,32 @@ export async function runCase(which: Case, conditions: Conditions): Promise<Row[
   }
 }
 
+interface Starter {
+  readonly label: string
+  readonly threads: number
+  begin(setting: Setting): Promise<Running>
+}
+
+function starters(which: Case, conditions: Conditions): Starter[] {
+  const begin = (setting: Setting) => weft.start(setting)
+  if (which.contest === 'threads') {
+    return [
+      { label: 'weft', threads: 1, begin },
+      { label: 'weft-2', threads: 2, begin },
+    ]
+  }
+  return conditions.proxies.flatMap((proxy): Starter[] => {
+    if (which.contest === 'proxies')
+      return [{ label: proxy.name, threads: 1, begin: (setting) => proxy.start(setting) }]
+    const { startPair } = proxy
+    return startPair === undefined ? [] : [{ label: proxy.name, threads: 1, begin: (setting) => startPair(setting) }]
+  })
+}
+
 async function start(which: Case, conditions: Conditions): Promise<Entrant[]> {
   const started: Entrant[] = []
-  const entries: [string, Contender, number][] =
-    which.contest === 'threads'
-      ? [
-          ['weft', weft, 1],
-          ['weft-2', weft, 2],
-        ]
-      : conditions.proxies.map((proxy) => [proxy.name, proxy, 1])
   const both = [conditions.proxyCores, conditions.loadCores].filter((part) => part !== '').join(',')
-  for (const [label, proxy, threads] of entries) {
+  for (const { label, begin, threads } of starters(which, conditions)) {
     const directory = join(conditions.directory, `${which.name}-${label}`)
     mkdirSync(directory, { recursive: true, mode: 0o711 })
     const setting: Setting = {
@@ -70,7 +85,7 @@ async function start(which: Case, conditions: Conditions): Promise<Entrant[]> {
       cores: which.contest === 'threads' ? both : conditions.proxyCores,
     }
     try {
-      started.push({ label, running: await proxy.start(setting) })
+      started.push({ label, running: await begin(setting) })
     } catch (error) {
       conditions.say(`${label}: left out, ${(error as Error).message}`)
     }

@@ -33,6 +33,8 @@ export interface Contender {
   /** Its version, or null with the reason in `missing` where it can't be run here. */
   find(): { version: string } | { missing: string }
   start(setting: Setting): Promise<Running>
+  /** Two of them with mutual TLS 1.3 between, the load on one, the origin behind the other; not all can. */
+  startPair?(setting: Setting): Promise<Running>
 }
 
 /** The Host by which service number `index` is asked for; the mesh's own naming, so that all proxies see the same bytes. */

@@ -1,10 +1,14 @@
-// A stand-in for the controller: hands a fixed set of resources to any agent that asks, over the real contract.
+// A stand-in for the controller: hands a set of resources to any agent that asks, over the real contract, and signs its
+// certificates where identities are measured too.
 
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer as createPlain, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createSecure } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { SignRequest } from '../../controller/contract/identity.ts'
 import type { Message, Report } from '../../controller/contract/messages.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
 import { contract } from '../../controller/contract/version.ts'
+import type { Signer } from './signer.ts'
 
 export interface Standin {
   readonly url: string
@@ -15,8 +19,17 @@ export interface Standin {
   stop(): Promise<void>
 }
 
-/** Starts it on loopback, on a port of its own. */
-export async function startStandin(first: readonly Resource[]): Promise<Standin> {
+async function readJson<T>(request: IncomingMessage): Promise<T> {
+  let text = ''
+  for await (const chunk of request.setEncoding('utf8')) text += chunk
+  return JSON.parse(text) as T
+}
+
+/**
+ * Starts it on loopback, on a port of its own.
+ * @param signer makes it speak TLS, and sign
+ */
+export async function startStandin(first: readonly Resource[], signer: Signer | null = null): Promise<Standin> {
   let resources = first
   let version = 1
   const listeners = new Set<ServerResponse>()
@@ -30,31 +43,33 @@ export async function startStandin(first: readonly Resource[]): Promise<Standin>
     ]
     response.write(messages.map((message) => `${JSON.stringify(message)}\n`).join(''))
   }
-  const server = createServer((request, response) => {
-    if (request.method === 'POST') {
-      let text = ''
-      request.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk
-      })
-      request.on('end', () => {
-        const report = JSON.parse(text) as Report
-        reports.set(report.pod, report)
-        response.writeHead(204).end()
-      })
-      return
-    }
+  const stream = (response: ServerResponse) => {
     response.writeHead(200, { 'content-type': 'application/x-ndjson' })
     response.write(`${JSON.stringify({ type: 'hello', contract: contract.newest, controller: 'standin' })}\n`)
     listeners.add(response)
     response.once('close', () => listeners.delete(response))
     tell(response)
-  })
+  }
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (request.url === '/v1/sign' && signer !== null) {
+      const answer = JSON.stringify(signer.sign(await readJson<SignRequest>(request)))
+      response.writeHead(200, { 'content-type': 'application/json' }).end(answer)
+    } else if (request.method === 'POST') {
+      const report = await readJson<Report>(request)
+      reports.set(report.pod, report)
+      response.writeHead(204).end()
+    } else stream(response)
+  }
+  const handle = (request: IncomingMessage, response: ServerResponse) => {
+    serve(request, response).catch((error: Error) => response.writeHead(500).end(error.message))
+  }
+  const server = signer === null ? createPlain(handle) : createSecure(signer.tls, handle)
   const pings = setInterval(() => {
     for (const response of listeners) response.write('{"type":"ping"}\n')
   }, 10_000)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${signer === null ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     reports,
     send(next) {
       resources = next

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type PairFiles, pairFiles } from '../pair.ts'
 import { freePort } from '../ports.ts'
 import { firstLine, launch, listening, which } from '../process.ts'
 import { type Contender, hostOf, type Running, type Setting, type Target } from '../setting.ts'
@@ -38,6 +39,51 @@ export const envoy: Contender = {
     const clusters = services.map((index) => cluster(`b${index}`, setting.origin))
     return runEnvoy(setting, 'proxy', { listeners: [listener(setting, port, hosts)], clusters }, port)
   },
+  async startPair(setting) {
+    const files = pairFiles(setting.directory)
+    const [near, far] = [await freePort(), await freePort()]
+    const hosts = [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'b' } }] }]
+    const server = {
+      listeners: [listener(setting, far, hosts, security('Downstream', files))],
+      clusters: [cluster('b', setting.origin)],
+    }
+    const http2 = {
+      '@type': `${types}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    }
+    const tunnel = cluster(
+      'b',
+      { address: '127.0.0.1', port: far },
+      {
+        typed_extension_protocol_options: { 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': http2 },
+        transport_socket: security('Upstream', files),
+      },
+    )
+    const client = { listeners: [listener(setting, near, hosts)], clusters: [tunnel] }
+    const back = await runEnvoy(setting, 'far', server, far)
+    const front = await runEnvoy(setting, 'near', client, near)
+    return {
+      ...front,
+      children: [...front.children, ...back.children],
+      stop: async () => {
+        await Promise.all([front.stop(), back.stop()])
+      },
+    }
+  },
+}
+
+/** Mutual TLS 1.3, for the listener or for the cluster. */
+function security(side: 'Downstream' | 'Upstream', { ca, certificate, key }: PairFiles): unknown {
+  const common = {
+    tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
+    tls_certificates: [{ certificate_chain: { filename: certificate }, private_key: { filename: key } }],
+    validation_context: { trusted_ca: { filename: ca } },
+  }
+  const own =
+    side === 'Upstream'
+      ? { sni: 'localhost', common_tls_context: common }
+      : { require_client_certificate: true, common_tls_context: { ...common, alpn_protocols: ['h2'] } }
+  return { name: 'tls', typed_config: { '@type': `${types}.transport_sockets.tls.v3.${side}TlsContext`, ...own } }
 }
 
 /** An HTTP listener on loopback. `security` is a downstream transport socket, if any. */

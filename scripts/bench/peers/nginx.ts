@@ -2,6 +2,7 @@
 
 import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pairFiles } from '../pair.ts'
 import { freePort } from '../ports.ts'
 import { firstLine, launch, listening, which } from '../process.ts'
 import { type Contender, hostOf, type Running, type Setting } from '../setting.ts'
@@ -15,6 +16,32 @@ export const nginx: Contender = {
   async start(setting) {
     const port = await freePort()
     return runNginx(setting, 'proxy', setting.cores, proxyServers(setting, port), port)
+  },
+  async startPair(setting) {
+    const { ca, certificate, key } = pairFiles(setting.directory)
+    const [near, far] = [await freePort(), await freePort()]
+    const keep = 'keepalive 2048; keepalive_requests 100000000;'
+    const pass =
+      'proxy_http_version 1.1; proxy_max_temp_file_size 0; proxy_set_header Connection ""; proxy_set_header Host $host;'
+    const { origin } = setting
+    const server = `  ssl_protocols TLSv1.3;
+  upstream b { server ${origin.address}:${origin.port}; ${keep} }
+  server { listen 127.0.0.1:${far} ssl backlog=4096; ssl_certificate ${certificate}; ssl_certificate_key ${key};
+    ssl_client_certificate ${ca}; ssl_verify_client on; location / { proxy_pass http://b; ${pass} } }`
+    const client = `  upstream b { server 127.0.0.1:${far}; ${keep} }
+  server { listen 127.0.0.1:${near} backlog=4096; location / { proxy_pass https://b; ${pass}
+    proxy_ssl_protocols TLSv1.3; proxy_ssl_certificate ${certificate}; proxy_ssl_certificate_key ${key};
+    proxy_ssl_trusted_certificate ${ca}; proxy_ssl_verify on; proxy_ssl_name localhost;
+    proxy_set_header X-Forwarded-For $remote_addr; } }`
+    const back = await runNginx(setting, 'far', setting.cores, server, far)
+    const front = await runNginx(setting, 'near', setting.cores, client, near)
+    return {
+      ...front,
+      children: [...front.children, ...back.children],
+      stop: async () => {
+        await Promise.all([front.stop(), back.stop()])
+      },
+    }
   },
 }
 
