@@ -11,6 +11,7 @@ import {
   ip,
   label,
   labelSelector,
+  lifetime,
   list,
   OptionError,
   oneOf,
@@ -47,6 +48,8 @@ const options = {
   'mesh-domain': option(domain, 'DOMAIN', defaultSettings.meshDomain, "what the agents' DNS answers for"),
   'cluster-domain': option(domain, 'DOMAIN', defaultSettings.clusterDomain, "the cluster's DNS domain"),
   'trust-domain': option(domain, 'DOMAIN', defaultSettings.trustDomain, 'of the identities'),
+  // As the meshes people come from: a stolen key is worth a day, an authority that is away is not noticed for half of one.
+  'certificate-lifetime': option(lifetime, 'DURATION', '24h', "of the pods' and agents' certificates, 5m to 2160h"),
   'alias-suffix': option(suffix, 'SUFFIX', defaultSettings.aliasSuffix, "added to a Service's name for its alias"),
   'agent-selector': option(labelSelector, 'LABELS', 'app.kubernetes.io/name=weft-agent', "labels of the agents' pods"),
   // Below Linux's ephemeral range (32768 up), whose outgoing connections would take the ports away.
@@ -80,6 +83,7 @@ export interface ControllerConfig {
   readonly adminPort: number
   readonly pod: string
   readonly settings: Readonly<Settings>
+  readonly certificateMs: number
   readonly lease: Readonly<{ leaseMs: number; renewMs: number; retryMs: number }>
   readonly logLevel: (typeof levels)[number]
   /** Variables that look meant for us and are not: worth a warning. */
@@ -190,6 +194,7 @@ function assemble(values: Values, unknown: string[]): ControllerConfig {
       foreignHosts: values['foreign-hosts'],
       apiServers: values['api-servers'],
     }),
+    certificateMs: values['certificate-lifetime'],
     lease: Object.freeze(lease),
     logLevel: values['log-level'],
     unknownVariables: unknown,

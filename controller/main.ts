@@ -6,6 +6,7 @@ import { type Logger, pino, stdSerializers, stdTimeFunctions } from 'pino'
 import { openAdmin } from './admin/admin.ts'
 import { openMetrics, type Parts } from './admin/metrics.ts'
 import { openLedger } from './admin/ready.ts'
+import { startAuthority } from './authority/start.ts'
 import { systemClock } from './clock.ts'
 import { type ControllerConfig, HelpWanted, readConfig } from './config.ts'
 import { ConfigError } from './errors.ts'
@@ -15,9 +16,8 @@ import { startElection } from './observe/lease.ts'
 import { startObserver } from './observe/observer.ts'
 import { startPipeline } from './pipeline.ts'
 import { resolve } from './resolve/resolve.ts'
-import { startServer } from './serve.ts'
+import { type Handler, startServer } from './serve.ts'
 import { translate } from './translate/translate.ts'
-import { checkClaim } from './transmit/authenticate.ts'
 import { openTransmitter } from './transmit/transmitter.ts'
 import { openUpdater } from './update/updater.ts'
 
@@ -29,7 +29,15 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   const { settings } = config
   const api = openApi(loadCluster())
   const ledger = openLedger()
-  const parts: Parts = { clock, observer: null, pipeline: null, transmitter: null, updater: null, election: null }
+  const parts: Parts = {
+    clock,
+    observer: null,
+    pipeline: null,
+    transmitter: null,
+    updater: null,
+    election: null,
+    authority: null,
+  }
   const metrics = openMetrics(parts)
   let isStopping = false
   ledger.add(() => (isStopping ? ['shutting down'] : []))
@@ -40,11 +48,27 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   const observer = startObserver({ api, clock, log, changed: () => pipeline.poke() })
   parts.observer = observer
 
+  const authority = startAuthority({
+    api,
+    clock,
+    log,
+    world: observer.world,
+    isLeader: () => parts.election?.isLeader ?? false,
+    namespace: settings.namespace,
+    trustDomain: settings.trustDomain,
+    agentSelector: settings.agentSelector,
+    controller: config.pod,
+    lifetimeMs: config.certificateMs,
+  })
+  parts.authority = authority
+  ledger.add(() => (authority.open === null ? [`authority: ${authority.trouble()}`] : []))
+
   const transmitter = openTransmitter({
     clock,
     log,
     controller: config.pod,
-    authenticate: async (_request, claim) => checkClaim(observer.world(), settings, claim),
+    authenticate: authority.authenticate,
+    reported: authority.reported,
   })
   parts.transmitter = transmitter
 
@@ -73,7 +97,19 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   parts.pipeline = pipeline
   ledger.add(() => (pipeline.last === null ? [...observer.missing(), describe('first pass', pipeline.trouble)] : []))
 
-  const link = await startServer(config.address, config.port, [transmitter.handle])
+  // To a replica that has not seen all pods yet, every agent would be a stranger.
+  const early: Handler = (_request, response) => {
+    if (pipeline.last !== null) return false
+    response.writeHead(503, { 'retry-after': '1', 'content-type': 'application/json' })
+    response.end('{"error":"not_ready","message":"this replica has not seen the whole cluster yet"}\n')
+    return true
+  }
+  const link = await startServer(
+    config.address,
+    config.port,
+    [early, authority.handle, transmitter.handle],
+    authority.tls,
+  )
 
   const election = startElection({
     api,
@@ -96,6 +132,7 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     await election.stop()
     await transmitter.close()
     await link.close(1000)
+    await authority.stop()
     await pipeline.stop()
     await observer.stop()
     await admin.close(500)

@@ -99,3 +99,9 @@ export function duration(text: string): number {
     /^(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h)$/.exec(text) ?? refuse(text, 'a duration such as 250ms, 10s or 5m')
   return Number(number) * unitsMs[unit]!
 }
+
+/** The lifetime of a certificate: long enough to be renewed in peace, short enough that a stolen key goes stale. */
+export function lifetime(text: string): number {
+  const ms = duration(text)
+  return ms >= 5 * 60_000 && ms <= 90 * 24 * 3_600_000 ? ms : refuse(text, 'a lifetime from 5m to 2160h')
+}

@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Handler } from '../serve.ts'
+import { authorityFacts } from './authority.ts'
 import type { Metrics, Parts } from './metrics.ts'
 import type { Ledger } from './ready.ts'
 
@@ -28,6 +29,7 @@ export function openAdmin(options: AdminOptions): Handler {
     '/metrics': async () => ({ status: 200, type: metrics.contentType, body: await metrics.text() }),
     '/debug/topology': () => topology(parts),
     '/debug/snapshot': (url) => snapshot(parts, url.searchParams.get('node') ?? ''),
+    '/debug/authority': () => authority(parts),
     '/debug/agents': () => json(200, parts.transmitter?.agents() ?? []),
     '/debug/reflectors': () => json(200, reflectors(parts)),
   }
@@ -67,6 +69,11 @@ function snapshot({ transmitter }: Parts, node: string): Answer {
   if (target === null) return json(503, { error: 'no snapshot was made yet' })
   const resources = [...target.common.lines.values(), ...target.node.lines.values()].map(({ resource }) => resource)
   return json(200, { version: target.common.version, node, nodeVersion: target.node.version, resources })
+}
+
+function authority({ authority }: Parts): Answer {
+  const facts = authority === null ? null : authorityFacts(authority)
+  return facts === null ? json(503, { error: authority?.trouble() ?? 'it has not started' }) : json(200, facts)
 }
 
 function reflectors({ observer, clock }: Parts) {

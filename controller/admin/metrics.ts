@@ -1,12 +1,14 @@
 // What the controller measures, for Prometheus. Labels come from closed sets only; most values are read when asked for.
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { RunningAuthority } from '../authority/start.ts'
 import type { Clock } from '../clock.ts'
 import type { Election } from '../observe/lease.ts'
 import type { Observer } from '../observe/observer.ts'
 import type { Pipeline } from '../pipeline.ts'
 import type { Transmitter } from '../transmit/transmitter.ts'
 import type { Updater } from '../update/updater.ts'
+import { authorityMetrics } from './authority.ts'
 
 /** The parts that metrics are read from; null until the part has started. */
 export interface Parts {
@@ -16,6 +18,7 @@ export interface Parts {
   transmitter: Transmitter | null
   updater: Updater | null
   election: Election | null
+  authority: RunningAuthority | null
 }
 
 export interface Metrics {
@@ -119,6 +122,7 @@ export function openMetrics(parts: Parts): Metrics {
     set.inc(parts.updater?.failures ?? 0)
   })
   gauge('weft_controller_leader', '1 on the replica that leads', [], (set) => set.set(parts.election?.isLeader ? 1 : 0))
+  authorityMetrics(gauge, counter, () => parts.authority)
   gauge('process_resident_memory_bytes', 'Resident memory', [], (set) => set.set(process.memoryUsage.rss()))
   counter('process_cpu_seconds_total', 'CPU time, user and system', [], (set) => {
     const { user, system } = process.cpuUsage()

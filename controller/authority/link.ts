@@ -13,8 +13,21 @@ import type { Authority } from './authority.ts'
 /** Own certificates are renewed when half of their lifetime is over; looked at this often. */
 const checkMs = 60_000
 
+/** What a server of the link is made with; without a certificate it answers every handshake with an alert. */
+export const linkRules: TlsOptions = {
+  minVersion: 'TLSv1.3',
+  // A resumed session would bring no proof of its own.
+  secureOptions: constants.SSL_OP_NO_TICKET,
+  requestCert: true,
+  // An agent without a certificate yet is let in; `check` turns away one whose certificate is bad.
+  rejectUnauthorized: false,
+  handshakeTimeout: 5_000,
+}
+
 export interface LinkTls {
-  /** For https.createServer: certificate, bundle, and TLS 1.3 alone. */
+  /** When the controller's own certificate ends, in ms since the epoch. */
+  readonly expires: number
+  /** For https.createServer: the rules, certificate and bundle. */
   options(): TlsOptions
   /** Keeps a server's certificate and bundle up to date, and closes connections with a certificate that isn't an agent's. */
   attach(server: Server): void
@@ -26,6 +39,7 @@ interface Current {
   options: TlsOptions
   signer: string
   renewAt: number
+  expires: number
 }
 
 /**
@@ -47,17 +61,12 @@ export function linkTls(
     return {
       signer: authority.signer(),
       renewAt: now + (expires - now) / 2,
+      expires,
       options: {
+        ...linkRules,
         key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
         cert: chain.join(''),
         ca: authority.trust(),
-        minVersion: 'TLSv1.3',
-        // A resumed session would bring no proof of its own.
-        secureOptions: constants.SSL_OP_NO_TICKET,
-        requestCert: true,
-        // An agent without a certificate yet is let in; `check` turns away one whose certificate is bad.
-        rejectUnauthorized: false,
-        handshakeTimeout: 5_000,
       },
     }
   }
@@ -84,6 +93,9 @@ export function linkTls(
 
   authority.onChange(refresh)
   return {
+    get expires() {
+      return current.expires
+    },
     options: () => current.options,
     attach(server) {
       servers.add(server)

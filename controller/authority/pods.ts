@@ -13,7 +13,10 @@ export interface PodFacts {
   node: string
   /** `namespace/name` of its ServiceAccount. */
   account: Key
-  labels: Readonly<Record<string, string>>
+  /** Its own addresses; none in the host's network. */
+  addresses: readonly string[]
+  /** One of the mesh's agents, by its namespace, account and labels. */
+  isAgent: boolean
   /** Neither Succeeded nor Failed; a Pending pod is live: its certificate is wanted before its first connection. */
   isLive: boolean
   isReady: boolean
@@ -28,32 +31,41 @@ export interface PodIndex {
   agents(): PodFacts[]
 }
 
-function factsOf(pod: Pod): PodFacts {
+/** Which pods are agents. */
+export interface AgentMarks {
+  /** The mesh's own namespace. */
+  namespace: string
+  /** Their ServiceAccount in it. */
+  account: string
+  /** Their labels. */
+  selector?: Readonly<Record<string, string>>
+}
+
+const usualSelector = { 'app.kubernetes.io/name': 'weft-agent' }
+
+function factsOf(pod: Pod, marks: AgentMarks): PodFacts {
   const { namespace = '', uid, labels = {} } = pod.metadata
-  const { nodeName = '', serviceAccountName } = pod.spec
-  const { phase, conditions = [] } = pod.status ?? {}
+  const { nodeName = '', serviceAccountName, hostNetwork = false } = pod.spec
+  const { phase, conditions = [], podIP = '', podIPs = [{ ip: podIP }] } = pod.status ?? {}
+  const account = `${namespace}/${serviceAccountName || 'default'}`
+  const isLabelled = Object.entries(marks.selector ?? usualSelector).every(([name, value]) => labels[name] === value)
   return {
     key: keyOf(pod),
     namespace,
     uid,
     node: nodeName,
-    account: `${namespace}/${serviceAccountName || 'default'}`,
-    labels,
+    account,
+    addresses: hostNetwork ? [] : podIPs.map(({ ip }) => ip).filter((ip) => ip !== ''),
+    isAgent: isLabelled && account === `${marks.namespace}/${marks.account}`,
     isLive: phase !== 'Succeeded' && phase !== 'Failed',
     isReady: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
   }
 }
 
-/** Whether a pod is one of the mesh's agents, by its labels, account and namespace. */
-export function isAgent(pod: PodFacts, namespace: string, account: string): boolean {
-  return pod.labels['app.kubernetes.io/name'] === 'weft-agent' && pod.account === `${namespace}/${account}`
-}
-
 /**
  * The index over the World of the moment. What is derived from its pods is kept until they change.
- * @param agents.namespace the mesh's own, `agents.account` the agents' ServiceAccount in it
  */
-export function podIndex(world: () => World, agents: { namespace: string; account: string }): PodIndex {
+export function podIndex(world: () => World, marks: AgentMarks): PodIndex {
   let pods: World['pods'] | null = null
   let running = new Set<string>()
   let found: PodFacts[] = []
@@ -65,10 +77,10 @@ export function podIndex(world: () => World, agents: { namespace: string; accoun
     running = new Set()
     found = []
     for (const pod of current.values()) {
-      const facts = factsOf(pod)
+      const facts = factsOf(pod, marks)
       // A pod in the host's network shares the node's address: it is never attributed an identity.
       if (facts.isLive && pod.spec.hostNetwork !== true) running.add(`${facts.node} ${facts.account}`)
-      if (isAgent(facts, agents.namespace, agents.account)) found.push(facts)
+      if (facts.isAgent) found.push(facts)
     }
     return current
   }
@@ -76,7 +88,7 @@ export function podIndex(world: () => World, agents: { namespace: string; accoun
   return {
     pod(key) {
       const pod = refresh().get(key)
-      return pod === undefined ? null : factsOf(pod)
+      return pod === undefined ? null : factsOf(pod, marks)
     },
     runs(node, account) {
       refresh()

@@ -4,12 +4,12 @@
 import { agentAccount, authorityAudience, parseIdentity } from '../contract/identity.ts'
 import type { Key } from '../contract/resources.ts'
 import type { Api } from '../observe/api.ts'
-import { isAgent, type PodFacts, type PodIndex } from './pods.ts'
+import type { PodFacts, PodIndex } from './pods.ts'
 
 /** Why a request was refused: for the log alone, the agent only hears `refused`. */
 export class Refusal extends Error {
   override name = 'Refusal'
-  readonly reason: string
+  readonly reason: RefusalReason
 
   constructor(reason: RefusalReason, detail: string) {
     super(detail)
@@ -17,20 +17,24 @@ export class Refusal extends Error {
   }
 }
 
-export type RefusalReason =
-  | 'no_token'
-  | 'token_invalid'
-  | 'wrong_audience'
-  | 'not_a_pod'
-  | 'not_an_agent'
-  | 'unknown_pod'
-  | 'wrong_uid'
-  | 'pod_ended'
-  | 'wrong_node'
-  | 'invalid_identity'
-  | 'wrong_trust_domain'
-  | 'not_on_node'
-  | 'invalid_request'
+/** All of them: labels of a metric. */
+export const refusalReasons = [
+  'no_token',
+  'token_invalid',
+  'wrong_audience',
+  'not_a_pod',
+  'not_an_agent',
+  'unknown_pod',
+  'wrong_uid',
+  'pod_ended',
+  'wrong_node',
+  'invalid_identity',
+  'wrong_trust_domain',
+  'not_on_node',
+  'invalid_request',
+] as const
+
+export type RefusalReason = (typeof refusalReasons)[number]
 
 /** What the API server says about a token. */
 export interface TokenFacts {
@@ -95,7 +99,7 @@ export async function reviewAgent(rules: ReviewRules, authorization: string | un
   const pod = rules.pods.pod(`${namespace}/${facts.podName}`)
   if (pod === null) throw new Refusal('unknown_pod', `there is no pod ${namespace}/${facts.podName}`)
   if (pod.uid !== facts.podUid) throw new Refusal('wrong_uid', `pod ${pod.key} is ${pod.uid}, not ${facts.podUid}`)
-  if (!isAgent(pod, rules.namespace, agentAccount)) throw new Refusal('not_an_agent', `pod ${pod.key} is not an agent`)
+  if (!pod.isAgent) throw new Refusal('not_an_agent', `pod ${pod.key} is not an agent`)
   if (!pod.isLive) throw new Refusal('pod_ended', `pod ${pod.key} has ended`)
   if (pod.node === '') throw new Refusal('wrong_node', `pod ${pod.key} is on no node`)
   return pod

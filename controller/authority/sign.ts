@@ -5,7 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { messageOf } from '../errors.ts'
 import type { Authority } from './authority.ts'
-import { Refusal } from './review.ts'
+import { Refusal, type RefusalReason } from './review.ts'
 
 const maxBodyBytes = 16 << 10
 
@@ -39,18 +39,23 @@ function answer(response: ServerResponse, status: number, body: unknown, headers
 /**
  * The handler of `POST /v1/sign`, to be mounted on the agents' link.
  * Answers 200 with a SignResponse, 403 `refused`, or 503 if nobody can decide now.
+ * @param decided told of each request that was decided: why it was refused, or null
  */
 export function signHandler(
   authority: Authority,
   log: Pick<Logger, 'warn'>,
+  decided: (refusal: RefusalReason | null) => void = () => {},
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   return async (request, response) => {
     const { remoteAddress } = request.socket
     try {
       const body = await readBody(request)
-      answer(response, 200, await authority.sign(request.headers.authorization, body))
+      const signed = await authority.sign(request.headers.authorization, body)
+      decided(null)
+      answer(response, 200, signed)
     } catch (thrown) {
       if (thrown instanceof Refusal) {
+        decided(thrown.reason)
         log.warn({ reason: thrown.reason, detail: thrown.message, remoteAddress }, 'certificate refused')
         answer(response, 403, { error: 'refused' }, { connection: 'close' })
       } else {

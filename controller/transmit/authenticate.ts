@@ -10,8 +10,8 @@ export interface Claim {
   pod: string
 }
 
-/** An agent, or why it is refused: `status` 401 or 403 and a message for its log. */
-export type Verdict = { agent: Agent } | { status: 401 | 403; message: string }
+/** An agent, or why it is refused (401, 403) or can't be judged now (503): the message is for its log. */
+export type Verdict = { agent: Agent } | { status: 401 | 403 | 503; message: string }
 
 export type Authenticate = (request: IncomingMessage, claim: Claim) => Promise<Verdict>
 

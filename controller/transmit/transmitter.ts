@@ -151,7 +151,8 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
     claim: { node: string; pod: string },
   ): void {
     log.warn({ node: claim.node, pod: claim.pod, reason: verdict.message }, 'agent refused')
-    refuse(response, verdict.status, 'agent_refused', verdict.message)
+    const error = verdict.status === 503 ? 'not_ready' : 'agent_refused'
+    refuse(response, verdict.status, error, verdict.message)
   }
 
   function handle(request: IncomingMessage, response: ServerResponse): boolean {

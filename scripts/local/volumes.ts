@@ -1,8 +1,9 @@
-// The volumes of a pod as real folders: emptyDir, ConfigMap, Secret and projected tokens, which are renewed in time.
+// The volumes of a pod as real folders: emptyDir, ConfigMaps and Secrets, which follow their objects, and projected tokens,
+// which are renewed in time.
 
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Cluster } from './cluster.ts'
+import { type Cluster, onChange } from './cluster.ts'
 import type { KubeObject, Pod, Volume } from './objects.ts'
 
 export interface Volumes {
@@ -10,7 +11,7 @@ export interface Volumes {
   folders: Map<string, string>
   /** The kubeconfig that stands for the token that Kubernetes mounts into every pod unless told not to. */
   kubeconfig: string | undefined
-  /** Ends the renewal of tokens. */
+  /** Ends the renewal of tokens, and of what ConfigMaps and Secrets say. */
   close(): void
 }
 
@@ -29,6 +30,7 @@ const apiAudience = 'https://kubernetes.default.svc'
 export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volumes {
   const timers = new Set<NodeJS.Timeout>()
   const folders = new Map<string, string>()
+  const refreshes: (() => void)[] = []
 
   /** Writes a token file, and again before each token ends. */
   function keepToken(audience: string, seconds: number, write: (token: string) => void): void {
@@ -53,7 +55,9 @@ export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volume
     const path = join(folder, 'volumes', volume.name)
     mkdirSync(path, { recursive: true })
     folders.set(volume.name, path)
-    for (const [file, content] of filesOf(cluster, pod, volume)) writeWhole(join(path, file), content)
+    const refresh = dataWriter(path, () => filesOf(cluster, pod, volume))
+    refresh()
+    if (hasData(volume)) refreshes.push(refresh)
     for (const { serviceAccountToken } of volume.projected?.sources ?? []) {
       if (!serviceAccountToken) continue
       const { audience = apiAudience, expirationSeconds = defaultSeconds, path: file } = serviceAccountToken
@@ -65,10 +69,21 @@ export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volume
     kubeconfig = join(folder, 'kubeconfig')
     keepToken(apiAudience, defaultSeconds, (token) => writeWhole(kubeconfig!, cluster.kubeconfig(token)))
   }
+  const follow = () => {
+    for (const refresh of refreshes) {
+      try {
+        refresh()
+      } catch {
+        // What must be there and has been deleted stays as it was, as in a cluster.
+      }
+    }
+  }
+  const unwatch = refreshes.length === 0 ? () => {} : onChange(cluster, ['configmaps', 'secrets'], follow)
   return {
     folders,
     kubeconfig,
     close: () => {
+      unwatch()
       for (const timer of timers) clearTimeout(timer)
     },
   }
@@ -79,6 +94,37 @@ function writeWhole(file: string, content: string | Buffer): void {
   mkdirSync(dirname(file), { recursive: true })
   writeFileSync(`${file}.new`, content, { mode: 0o600 })
   renameSync(`${file}.new`, file)
+}
+
+function hasData({ configMap, secret, projected }: Volume): boolean {
+  const sources = projected?.sources ?? []
+  return configMap !== undefined || secret !== undefined || sources.some((source) => source.configMap || source.secret)
+}
+
+/**
+ * Writes a volume's files, and again where they have changed: all of them change at once, by one symbolic link, as the
+ * kubelet does it.
+ */
+function dataWriter(path: string, read: () => [string, Buffer][]): () => void {
+  let known = '[]'
+  let generation = 0
+  return () => {
+    const files = read()
+    const text = JSON.stringify(files.map(([file, content]) => [file, content.toString('base64')]))
+    if (text === known) return
+    const names = new Set(files.map(([file]) => file))
+    const before = (JSON.parse(known) as [string, string][]).map(([file]) => file)
+    known = text
+    const folder = `..${++generation}`
+    mkdirSync(join(path, folder))
+    for (const [file, content] of files) writeFileSync(join(path, folder, file), content, { mode: 0o600 })
+    for (const file of names) if (!before.includes(file)) symlinkSync(join('..data', file), join(path, file))
+    const old = generation === 1 ? undefined : readlinkSync(join(path, '..data'))
+    symlinkSync(folder, join(path, '..data.new'))
+    renameSync(join(path, '..data.new'), join(path, '..data'))
+    for (const file of before) if (!names.has(file)) rmSync(join(path, file))
+    if (old !== undefined) rmSync(join(path, old), { recursive: true })
+  }
 }
 
 interface Data extends KubeObject {

@@ -41,6 +41,14 @@ describe('controller configuration', () => {
     expect(config.unknownVariables).to.deep.equal([])
   })
 
+  it('takes lifetimes of certificates that make sense', () => {
+    expect(readConfig([], {}).certificateMs).to.equal(86_400_000)
+    expect(readConfig(['--certificate-lifetime', '1h'], {}).certificateMs).to.equal(3_600_000)
+    for (const text of ['1s', '2161h', '1d']) {
+      expect(refusal(['--certificate-lifetime', text])).to.match(/^--certificate-lifetime: /)
+    }
+  })
+
   it('names variables that mean nothing', () => {
     expect(readConfig([], { WEFT_PROT: '1', HOME: '/' }).unknownVariables).to.deep.equal(['WEFT_PROT'])
   })

@@ -49,10 +49,17 @@ eachCluster(
         isLeader: () => name === 'controller-1',
         namespace,
         trustDomain: 'cluster.local',
+        agentSelector: { 'app.kubernetes.io/name': 'weft-agent' },
         controller: name,
         lifetimeMs: 3_600_000,
       })
       started.push(running)
+      return running
+    }
+
+    async function opened(name: string): Promise<RunningAuthority> {
+      const running = replica(name)
+      await running.opened
       return running
     }
 
@@ -118,7 +125,7 @@ eachCluster(
     })
 
     it('gives an agent the certificates of its node, and nothing else', async () => {
-      const { handle, tls, authenticate } = await replica('controller-1').opened
+      const { handle, tls, authenticate } = await opened('controller-1')
       server = await startServer('127.0.0.1', 0, [handle], tls)
       const agentPod = await pod('weft-agent-1', 'n1', 'weft-agent', { 'app.kubernetes.io/name': 'weft-agent' })
       await pod('reviews-1', 'n1', 'reviews')
@@ -149,7 +156,7 @@ eachCluster(
     })
 
     it('refuses tokens for another audience and of other pods', async () => {
-      const { handle, tls } = await replica('controller-1').opened
+      const { handle, tls } = await opened('controller-1')
       server = await startServer('127.0.0.1', 0, [handle], tls)
       const agentPod = await pod('weft-agent-1', 'n1', 'weft-agent', { 'app.kubernetes.io/name': 'weft-agent' })
       const other = await pod('reviews-1', 'n1', 'reviews')
@@ -163,7 +170,8 @@ eachCluster(
     })
 
     it('rotates its own root on the API, step by step', async () => {
-      const { authority, reported } = await replica('controller-1').opened
+      const { open, reported } = await opened('controller-1')
+      const { authority } = open!
       const before = authority.signer()
       await replaceRoot(kubeStore(cluster.api, namespace), Date.now())
       await authority.tick()

@@ -43,6 +43,7 @@ eachCluster(
         isLeader: () => true,
         namespace,
         trustDomain: 'cluster.local',
+        agentSelector: { 'app.kubernetes.io/name': 'weft-agent' },
         controller: 'controller-1',
         lifetimeMs: 3_600_000,
       })

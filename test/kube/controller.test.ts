@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import type { Service } from '../../controller/observe/objects.ts'
-import { openLink } from '../support/agentlink.ts'
+import type { Pod, Service } from '../../controller/observe/objects.ts'
+import { type AgentProof, openLink } from '../support/agentlink.ts'
 import { type ControllerProcess, startController } from '../support/controllerprocess.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 import { services } from '../support/kubeobjects.ts'
@@ -55,6 +55,15 @@ eachCluster('controller', (cluster) => {
 
   async function service(namespace: string, name: string): Promise<Service | null> {
     return cluster.objects.get<Service>(`/api/v1/namespaces/${namespace}/services/${name}`)
+  }
+
+  /** What an agent's pod proves itself with, to a controller that it trusts. */
+  async function proof(agent: Pod): Promise<{ proof: AgentProof }> {
+    const config = await cluster.objects.get<{ data: Record<string, string> }>(
+      `/api/v1/namespaces/${mesh}/configmaps/weft-trust`,
+    )
+    const token = await cluster.objects.token(agent, 'weft-authority')
+    return { proof: { ca: config!.data['bundle.pem']!, token } }
   }
 
   async function ports(namespace: string, name: string): Promise<number[]> {
@@ -187,15 +196,14 @@ eachCluster('controller', (cluster) => {
 
   it('tells an agent about the mesh, and about the pods of its node alone', async () => {
     for (const name of ['node1', 'node2']) await cluster.objects.node(`${name}-${number}`)
-    const agent = { 'app.kubernetes.io/name': 'weft-agent' }
-    await cluster.objects.pod(mesh, 'agent-1', `node1-${number}`, '10.9.1.1', agent)
-    await cluster.objects.pod(mesh, 'agent-2', `node2-${number}`, '10.9.2.1', agent)
+    const agent = await cluster.objects.agent(mesh, 'agent-1', `node1-${number}`, '10.9.1.1')
+    await cluster.objects.agent(mesh, 'agent-2', `node2-${number}`, '10.9.2.1')
     const one = await cluster.objects.pod(shop, 'reviews-1', `node1-${number}`, '10.9.1.2')
     const two = await cluster.objects.pod(shop, 'reviews-2', `node2-${number}`, '10.9.2.2')
     await cluster.objects.service(shop, 'reviews', http)
     await cluster.objects.slice(shop, 'reviews', http, [one, two])
     const controller = await start()
-    const link = await openLink(controller.port, { node: `node1-${number}`, pod: 'agent-1' })
+    const link = await openLink(controller.port, { node: `node1-${number}`, pod: 'agent-1' }, await proof(agent))
     await link.transaction(1)
     const key = `endpoints ${shop}/reviews:${http}`
     await until(() => [...link.resources.keys()].some((each) => each.startsWith('port ')))
@@ -218,8 +226,14 @@ eachCluster('controller', (cluster) => {
       const own = link.resources.get(`service ${shop}/reviews`)
       return own?.kind === 'service' && own.ports[0]!.splits.length === 1
     })
-    const stranger = await openLink(controller.port, { node: `node2-${number}`, pod: 'agent-1' })
-    expect(stranger.status).to.equal(403)
+    for (const claim of [
+      { node: `node2-${number}`, pod: 'agent-1' },
+      { node: `node2-${number}`, pod: 'agent-2' },
+    ]) {
+      expect((await openLink(controller.port, claim, await proof(agent))).status).to.equal(403)
+    }
+    const metrics = (await controller.get('/metrics')).text
+    expect(metrics).to.contain('weft_controller_refusals_total{reason="wrong_node"} 2\n')
     link.close()
   })
 
@@ -269,11 +283,9 @@ eachCluster('controller', (cluster) => {
 
   it('ends its agents’ streams in order when it is told to stop', async () => {
     await cluster.objects.node(`node1-${number}`)
-    await cluster.objects.pod(mesh, 'agent-1', `node1-${number}`, '10.9.3.1', {
-      'app.kubernetes.io/name': 'weft-agent',
-    })
+    const agent = await cluster.objects.agent(mesh, 'agent-1', `node1-${number}`, '10.9.3.1')
     const controller = await start()
-    const link = await openLink(controller.port, { node: `node1-${number}`, pod: 'agent-1' })
+    const link = await openLink(controller.port, { node: `node1-${number}`, pod: 'agent-1' }, await proof(agent))
     await link.transaction(1)
     expect(await controller.stop('SIGTERM')).to.equal(0)
     await until(() => link.isEnded)

@@ -1,6 +1,7 @@
 // An agent's end of the link, as plain as can be: collects the messages of a snapshot stream and applies them to a map.
 
-import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { type ClientRequest, type IncomingMessage, request as requestPlain } from 'node:http'
+import { request as requestTls } from 'node:https'
 import { createGunzip } from 'node:zlib'
 import type { Message } from '../../controller/contract/messages.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
@@ -25,22 +26,36 @@ export interface AgentLink {
   close(): void
 }
 
-/** Asks a controller for a node's snapshot. */
+/** How an agent proves itself to a whole controller. */
+export interface AgentProof {
+  /** Trust bundle, PEM. */
+  ca: string
+  token: string
+}
+
+/** Asks a controller for a node's snapshot. @param options.proof there is none where the test serves plain HTTP */
 export async function openLink(
   port: number,
   query: { node: string; pod: string; oldest?: number; newest?: number },
-  options: { gzip?: boolean } = {},
+  options: { gzip?: boolean; proof?: AgentProof } = {},
 ): Promise<AgentLink> {
   const { node, pod, oldest = 1, newest = 1 } = query
-  const headers = options.gzip === false ? {} : { 'accept-encoding': 'gzip' }
+  const { proof } = options
+  const headers = {
+    ...(options.gzip === false ? {} : { 'accept-encoding': 'gzip' }),
+    ...(proof === undefined ? {} : { authorization: `Bearer ${proof.token}` }),
+  }
+  const target = {
+    host: '127.0.0.1',
+    port,
+    path: `/v1/snapshot?node=${node}&pod=${pod}&oldest=${oldest}&newest=${newest}`,
+  }
   let made: ClientRequest
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    made = request({
-      host: '127.0.0.1',
-      port,
-      path: `/v1/snapshot?node=${node}&pod=${pod}&oldest=${oldest}&newest=${newest}`,
-      headers,
-    })
+    made =
+      proof === undefined
+        ? requestPlain({ ...target, headers })
+        : requestTls({ ...target, headers, ca: proof.ca, checkServerIdentity: () => undefined, agent: false })
     made.on('response', resolve)
     made.on('error', reject)
     made.end()

@@ -17,6 +17,10 @@ export interface Objects {
   node(name: string): Promise<KubeObject>
   /** A running Pod with an address. */
   pod(namespace: string, name: string, node: string, ip: string, labels?: Record<string, string>): Promise<Pod>
+  /** The same for an agent, with its ServiceAccount. */
+  agent(namespace: string, name: string, node: string, ip: string): Promise<Pod>
+  /** A token of a Pod's ServiceAccount, bound to the Pod. */
+  token(pod: Pod, audience: string): Promise<string>
   /** The ready endpoints of a Service. */
   slice(namespace: string, service: string, port: number, pods: Pod[]): Promise<EndpointSlice>
   split(
@@ -46,6 +50,23 @@ export function openObjects(api: Api): Objects {
     await send('PATCH', path, { body, contentType: 'application/merge-patch+json' })
   }
 
+  async function pod(
+    namespace: string,
+    name: string,
+    node: string,
+    ip: string,
+    more: { labels: object; account: string },
+  ) {
+    const path = `/api/v1/namespaces/${namespace}/pods`
+    const metadata = { name, namespace, labels: more.labels }
+    const containers = [{ name: 'main', image: 'none' }]
+    const spec = { nodeName: node, containers, serviceAccountName: more.account }
+    await create(path, { apiVersion: 'v1', kind: 'Pod', metadata, spec })
+    const conditions = [{ type: 'Ready', status: 'True' }]
+    await patch(`${path}/${name}/status`, { status: { phase: 'Running', podIP: ip, podIPs: [{ ip }], conditions } })
+    return send<Pod>('GET', `${path}/${name}`)
+  }
+
   return {
     create,
     patch,
@@ -67,14 +88,26 @@ export function openObjects(api: Api): Objects {
         },
       }),
     node: (name) => create('/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name } }),
-    async pod(namespace, name, node, ip, labels = {}) {
-      const path = `/api/v1/namespaces/${namespace}/pods`
-      const metadata = { name, namespace, labels }
-      const spec = { nodeName: node, containers: [{ name: 'main', image: 'none' }], serviceAccountName: 'default' }
-      await create(path, { apiVersion: 'v1', kind: 'Pod', metadata, spec })
-      const conditions = [{ type: 'Ready', status: 'True' }]
-      await patch(`${path}/${name}/status`, { status: { phase: 'Running', podIP: ip, podIPs: [{ ip }], conditions } })
-      return send<Pod>('GET', `${path}/${name}`)
+    pod: (namespace, name, node, ip, labels = {}) => pod(namespace, name, node, ip, { labels, account: 'default' }),
+    async agent(namespace, name, node, ip) {
+      const account = 'weft-agent'
+      const path = `/api/v1/namespaces/${namespace}/serviceaccounts`
+      const metadata = { name: account, namespace }
+      await create(path, { apiVersion: 'v1', kind: 'ServiceAccount', metadata }).catch((thrown) => {
+        if (!hasStatus(thrown, 409)) throw thrown
+      })
+      return pod(namespace, name, node, ip, { labels: { 'app.kubernetes.io/name': account }, account })
+    },
+    async token({ metadata, spec }, audience) {
+      const { name, namespace, uid } = metadata
+      const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${spec.serviceAccountName}/token`
+      const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', name, uid }
+      const { status } = await create<{ status: { token: string } }>(path, {
+        apiVersion: 'authentication.k8s.io/v1',
+        kind: 'TokenRequest',
+        spec: { audiences: [audience], boundObjectRef },
+      })
+      return status.token
     },
     slice: (namespace, service, port, pods) =>
       create(`/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`, {

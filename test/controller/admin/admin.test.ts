@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { openAdmin } from '../../../controller/admin/admin.ts'
 import { openMetrics, type Parts } from '../../../controller/admin/metrics.ts'
 import { openLedger } from '../../../controller/admin/ready.ts'
+import type { RunningAuthority } from '../../../controller/authority/start.ts'
 import { systemClock } from '../../../controller/clock.ts'
 import type { Election } from '../../../controller/observe/lease.ts'
 import type { Observer } from '../../../controller/observe/observer.ts'
@@ -18,7 +19,15 @@ describe('admin port', () => {
 
   beforeEach(async () => {
     blockers = []
-    parts = { clock: systemClock, observer: null, pipeline: null, transmitter: null, updater: null, election: null }
+    parts = {
+      clock: systemClock,
+      observer: null,
+      pipeline: null,
+      transmitter: null,
+      updater: null,
+      election: null,
+      authority: null,
+    }
     const ledger = openLedger()
     ledger.add(() => blockers)
     const metrics = openMetrics(parts)
@@ -73,6 +82,17 @@ describe('admin port', () => {
     } as unknown as Transmitter
     parts.updater = { writes: new Map([['create Service', 3]]), failures: 2 } as unknown as Updater
     parts.election = { isLeader: true } as unknown as Election
+    const root = { id: 'r1', subject: 'CN=root', expires: '2036-01-01T00:00:00.000Z' }
+    parts.authority = {
+      counts: { signed: 12, refused: { not_on_node: 2, no_token: 0 } },
+      open: {
+        authority: {
+          identity: 'spiffe://cluster.local/ns/weft-system/sa/weft-controller',
+          status: () => ({ phase: 'trusting', signing: root, incoming: null, waiting: ['a', 'b'], problem: '' }),
+        },
+        tls: { expires: 1_800_000_000_000 },
+      },
+    } as unknown as RunningAuthority
   }
 
   it('is alive whatever is missing', async () => {
@@ -106,6 +126,15 @@ describe('admin port', () => {
       'weft_controller_writes_total{verb="create",kind="Service"} 3',
       'weft_controller_write_failures_total 2',
       'weft_controller_leader 1',
+      'weft_controller_root_expiry_timestamp_seconds{root="signing"} 2082758400',
+      'weft_controller_certificate_expiry_timestamp_seconds 1800000000',
+      'weft_controller_rotation{phase="trusting"} 1',
+      'weft_controller_rotation{phase="steady"} 0',
+      'weft_controller_rotation_waiting 2',
+      'weft_controller_root_problem 0',
+      'weft_controller_certificates_total 12',
+      'weft_controller_refusals_total{reason="not_on_node"} 2',
+      'weft_controller_refusals_total{reason="no_token"} 0',
     ]) {
       expect(text).to.contain(`${line}\n`)
     }
@@ -128,6 +157,15 @@ describe('admin port', () => {
     expect(JSON.parse((await get('/debug/snapshot')).text).resources).to.have.length(1)
     expect(JSON.parse((await get('/debug/agents')).text)).to.have.length(4)
     expect(JSON.parse((await get('/debug/reflectors')).text)[0]).to.include({ kind: 'Pod', objects: 7, failures: 1 })
+  })
+
+  it('shows the authority', async () => {
+    expect((await get('/debug/authority')).status).to.equal(503)
+    fill()
+    const facts = JSON.parse((await get('/debug/authority')).text)
+    expect(facts).to.have.all.keys('identity', 'rotation', 'certificate', 'signed', 'refused')
+    expect(facts.certificate).to.deep.equal({ expires: '2027-01-15T08:00:00.000Z' })
+    expect(facts.rotation).to.include({ phase: 'trusting' })
   })
 
   it('answers HEAD without a body, other methods with 405, other paths with 404', async () => {

@@ -39,7 +39,7 @@ describe('manifests', () => {
       for (const field of ['hostNetwork', 'hostPID', 'hostIPC']) expect(pod).to.not.have.property(field)
       for (const volume of pod.volumes ?? []) {
         const [kind] = Object.keys(volume).filter((key) => key !== 'name')
-        expect(kind).to.be.oneOf(['emptyDir', 'projected'])
+        expect(kind).to.be.oneOf(['configMap', 'emptyDir', 'projected'])
       }
       for (const container of pod.containers) {
         const own = (container as unknown as { securityContext: Security }).securityContext
