@@ -1,3 +1,5 @@
+// When passes run, and that no stage can stop them; on a clock of the test's own.
+
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { emptyWorld, type World } from '../../controller/observe/world.ts'

@@ -1,3 +1,5 @@
+// The controller's HTTP servers: order of handlers, taken ports, end, TLS.
+
 import { request } from 'node:https'
 import { connect } from 'node:net'
 import { expect } from 'chai'

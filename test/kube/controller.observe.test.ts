@@ -1,3 +1,5 @@
+// The observer against every Kubernetes API at hand.
+
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { systemClock } from '../../controller/clock.ts'

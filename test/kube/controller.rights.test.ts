@@ -1,3 +1,5 @@
+// The controller with the rights of manifests/base: they suffice, and it says which one is missing.
+
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'chai'

@@ -1,3 +1,5 @@
+// Manifests against every Kubernetes API at hand: each field is known, and their pods are admitted.
+
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { root } from '../../scripts/local/environment.ts'

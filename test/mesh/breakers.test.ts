@@ -1,3 +1,5 @@
+// Breakers in a whole mesh: endpoints that fail or hang are out within seconds, and come back by themselves.
+
 import { expect } from 'chai'
 import type { LocalMesh } from '../../scripts/local/mesh.ts'
 import { isReady, type Pod } from '../../scripts/local/objects.ts'

@@ -1,3 +1,5 @@
+// Local mode's names, asked over DNS and by a process as a pod has it.
+
 import { execFile } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'

@@ -1,3 +1,5 @@
+// The stand-in for kube-proxy, on real sockets between loopback addresses.
+
 import { once } from 'node:events'
 import net from 'node:net'
 import { text } from 'node:stream/consumers'

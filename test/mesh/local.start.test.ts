@@ -1,3 +1,5 @@
+// `npm start` as a process: what it prints, what it refuses, and that it leaves nothing behind.
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'

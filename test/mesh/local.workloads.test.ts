@@ -1,3 +1,5 @@
+// The stand-ins for kubelet and workload controllers, with real processes under load.
+
 import { existsSync, readFileSync } from 'node:fs'
 import http from 'node:http'
 import { join } from 'node:path'

@@ -1,3 +1,5 @@
+// How long an endpoint is spared that asked for it with Retry-After.
+
 import { expect } from 'chai'
 import { cool, retryAfterMs } from '../../../agent/balance/cool.ts'
 import { endpoint } from '../../support/snapshot.ts'

@@ -1,3 +1,5 @@
+// The load estimate behind P2C: peak EWMA on a clock of the test's own, and slow start.
+
 import { expect } from 'chai'
 import { ewmaScore, expectedMs, leastScore, observe, warmth } from '../../../agent/balance/load.ts'
 import { endpoint } from '../../support/snapshot.ts'

@@ -1,3 +1,5 @@
+// Consistent hashing: even shares, and as few keys moved as can be.
+
 import { expect } from 'chai'
 import { findOwner, hash32, hashKey, makeRing } from '../../../agent/balance/ring.ts'
 import { input } from '../../support/snapshot.ts'

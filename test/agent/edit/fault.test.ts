@@ -1,3 +1,5 @@
+// Injected faults: who gets them, and how many.
+
 import { expect } from 'chai'
 import { faultAbort, faultDelayMs } from '../../../agent/edit/fault.ts'
 import { input } from '../../support/snapshot.ts'

@@ -1,3 +1,5 @@
+// Edits of headers by policy, and what no policy can reach.
+
 import { expect } from 'chai'
 import { headerPlan, isEditable } from '../../../agent/edit/headers.ts'
 

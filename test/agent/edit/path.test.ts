@@ -1,3 +1,5 @@
+// Redirects and rewrites by prefix, always to a canonical path.
+
 import { expect } from 'chai'
 import { redirection, rewritePath } from '../../../agent/edit/path.ts'
 

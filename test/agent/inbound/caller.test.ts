@@ -1,3 +1,5 @@
+// Who calls, by the certificate of the stream alone.
+
 import { expect } from 'chai'
 import { inboundCaller, sourceAccount } from '../../../agent/inbound/caller.ts'
 import { callerNamespace } from '../../../agent/outbound/caller.ts'

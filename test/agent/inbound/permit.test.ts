@@ -1,3 +1,5 @@
+// The access rules as a table, decided on a snapshot without a socket.
+
 import { expect } from 'chai'
 import { type Cause, denied, isOpen, permit } from '../../../agent/inbound/permit.ts'
 import type { MatchInput } from '../../../agent/mesh/match.ts'

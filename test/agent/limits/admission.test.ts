@@ -1,3 +1,5 @@
+// In-flight limits and queues for each caller, on a clock of the test's own.
+
 import { expect } from 'chai'
 import type { MeshError } from '../../../agent/errors.ts'
 import { Admission, callerKey } from '../../../agent/limits/admission.ts'

@@ -1,3 +1,5 @@
+// Shedding by event-loop lag: what counts as an overload, and what is only a pause.
+
 import { expect } from 'chai'
 import type { Clock } from '../../../agent/clock.ts'
 import { LagGate } from '../../../agent/limits/lag.ts'

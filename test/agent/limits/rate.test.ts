@@ -1,3 +1,5 @@
+// Rate limits of a service and of each of its callers.
+
 import { expect } from 'chai'
 import { limitRate } from '../../../agent/limits/rate.ts'
 import { limitMemory, SharedLimits } from '../../../agent/limits/shared.ts'

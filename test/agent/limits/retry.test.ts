@@ -1,3 +1,5 @@
+// Which failures are tried again, and the budget that bounds how many.
+
 import { expect } from 'chai'
 import { type Failure, Retries, RetryBudget } from '../../../agent/limits/retry.ts'
 import type { ServicePolicy } from '../../../controller/contract/resources.ts'

@@ -1,3 +1,5 @@
+// Counters and token buckets in memory that all data threads share.
+
 import { Worker } from 'node:worker_threads'
 import { expect } from 'chai'
 import { limitMemory, SharedLimits } from '../../../agent/limits/shared.ts'

@@ -1,3 +1,5 @@
+// Route matches compiled to run in linear time, against RE2 itself and against hostile expressions.
+
 import { expect } from 'chai'
 import { RE2JS } from 're2js'
 import { compile, compileAll } from '../../../agent/mesh/compile.ts'

@@ -1,3 +1,5 @@
+// From a source address to a pod, and how long an address that is not known yet waits.
+
 import { expect } from 'chai'
 import { MeshError } from '../../../agent/errors.ts'
 import type { Caller } from '../../../agent/exchange.ts'

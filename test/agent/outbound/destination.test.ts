@@ -1,3 +1,5 @@
+// From Host and mesh port to a service's port.
+
 import { expect } from 'chai'
 import { MeshError } from '../../../agent/errors.ts'
 import { destination } from '../../../agent/outbound/destination.ts'

@@ -1,3 +1,5 @@
+// From a split to a backend, request by request.
+
 import { expect } from 'chai'
 import { MeshError } from '../../../agent/errors.ts'
 import type { Match } from '../../../agent/mesh/match.ts'

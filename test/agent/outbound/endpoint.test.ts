@@ -1,3 +1,5 @@
+// From a backend to an endpoint: who can be reached, breakers, retries, and the ways of balancing.
+
 import { expect } from 'chai'
 import { observe } from '../../../agent/balance/load.ts'
 import { MeshError } from '../../../agent/errors.ts'

@@ -1,3 +1,5 @@
+// An endpoint's circuit breaker over its whole life, on a clock of the test's own.
+
 import { mock } from 'node:test'
 import { expect } from 'chai'
 import { type FuseState, Fuses } from '../../../agent/outbound/fuse.ts'

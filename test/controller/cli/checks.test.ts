@@ -1,3 +1,5 @@
+// What `weft check` says of clusters in every state.
+
 import { expect } from 'chai'
 import {
   type Check,

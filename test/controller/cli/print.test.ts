@@ -1,3 +1,5 @@
+// How `weft check` prints, for people and for machines.
+
 import { expect } from 'chai'
 import type { Check } from '../../../controller/cli/checks.ts'
 import { formatChecks, printable } from '../../../controller/cli/print.ts'

@@ -1,3 +1,5 @@
+// The bound on regular expressions that controller and agent must agree on.
+
 import { expect } from 'chai'
 import { RE2JS } from 're2js'
 import { patternProblem, patternSize } from '../../../controller/contract/pattern.ts'

@@ -1,3 +1,5 @@
+// How the controller proves who it is to an API server, and asks the same of it; on real sockets.
+
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'

@@ -1,3 +1,5 @@
+// Who leads, with clocks that differ: never two, and soon one again.
+
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { openCluster } from '../../../controller/observe/access.ts'

@@ -1,3 +1,5 @@
+// All kinds together: SMI versions that come and go, and worlds that don't change once handed out.
+
 import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { pino } from 'pino'

@@ -1,3 +1,5 @@
+// List and watch against a server that breaks off, lies, hangs and forgets.
+
 import type { ServerResponse } from 'node:http'
 import { expect } from 'chai'
 import { pino } from 'pino'

@@ -1,3 +1,5 @@
+// What counts as news, and how a watch's lines are put together.
+
 import { expect } from 'chai'
 import { readLines } from '../../../controller/observe/lines.ts'
 import type { KubeObject } from '../../../controller/observe/objects.ts'

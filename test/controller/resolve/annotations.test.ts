@@ -1,3 +1,5 @@
+// Annotations become policy; what can't be read is said and left out.
+
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import type { Service } from '../../../controller/observe/objects.ts'

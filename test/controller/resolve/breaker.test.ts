@@ -1,3 +1,5 @@
+// Circuit-breaker expressions of Traefik Mesh, mapped or refused.
+
 import { expect } from 'chai'
 import { readBreakerExpression } from '../../../controller/resolve/breaker.ts'
 import { BadValue } from '../../../controller/resolve/values.ts'

@@ -1,3 +1,5 @@
+// From EndpointSlices to the endpoints of each port.
+
 import { expect } from 'chai'
 import type { EndpointSpec } from '../../../controller/contract/resources.ts'
 import { passOf, said, worldOf } from '../../support/world.ts'

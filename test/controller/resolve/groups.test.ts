@@ -1,3 +1,5 @@
+// HTTPRouteGroups in all their versions, and the regular expressions in them.
+
 import { expect } from 'chai'
 import type { SmiObject } from '../../../controller/observe/objects.ts'
 import { readGroup } from '../../../controller/resolve/groups.ts'

@@ -1,3 +1,5 @@
+// Which addresses may be an endpoint, whoever wrote them.
+
 import { expect } from 'chai'
 import { canonicalAddress, isReserved } from '../../../controller/resolve/addresses.ts'
 import { isHostAllowed, makeGuard } from '../../../controller/resolve/guard.ts'

@@ -1,3 +1,5 @@
+// Mesh ports: given, recorded, read back, left to rest.
+
 import { expect } from 'chai'
 import {
   allocate,

@@ -1,3 +1,5 @@
+// Names of Services as people write them in SMI objects, and those that the mesh makes.
+
 import { expect } from 'chai'
 import { aliasName, isLabel, isSubdomain, readServiceName, shadowName } from '../../../controller/resolve/names.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'

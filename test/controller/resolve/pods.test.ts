@@ -1,3 +1,5 @@
+// Which pod an address belongs to, and which agent a node has.
+
 import { expect } from 'chai'
 import { indexPods } from '../../../controller/resolve/pods.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'

@@ -1,3 +1,5 @@
+// What a port speaks, by whatever says it first.
+
 import { expect } from 'chai'
 import type { ServicePort } from '../../../controller/observe/objects.ts'
 import { carriedAs, type Spoken, spokenOn } from '../../../controller/resolve/protocol.ts'

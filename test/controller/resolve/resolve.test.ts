@@ -1,3 +1,5 @@
+// The whole World becomes a topology: the same on every replica, and stable from pass to pass.
+
 import { expect } from 'chai'
 import { restMs } from '../../../controller/resolve/meshports.ts'
 import { shadowName } from '../../../controller/resolve/names.ts'

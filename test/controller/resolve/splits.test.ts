@@ -1,3 +1,5 @@
+// TrafficSplits as people, Flagger and Argo Rollouts write them.
+
 import { expect } from 'chai'
 import type { Split } from '../../../controller/contract/resources.ts'
 import type { Problem } from '../../../controller/resolve/problem.ts'

@@ -1,3 +1,5 @@
+// TrafficTargets: what they permit, and that what is broken permits nothing.
+
 import { expect } from 'chai'
 import type { AccessRule, RouteMatch } from '../../../controller/contract/resources.ts'
 import type { Problem } from '../../../controller/resolve/problem.ts'

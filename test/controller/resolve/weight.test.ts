@@ -1,3 +1,5 @@
+// Weights in every form that the versions of TrafficSplit know.
+
 import { expect } from 'chai'
 import { readWeight } from '../../../controller/resolve/weight.ts'
 

@@ -1,3 +1,5 @@
+// From the topology to resources with hashes, and to the Services that should be.
+
 import { expect } from 'chai'
 import { passOf, shop, worldOf } from '../../support/world.ts'
 

@@ -1,3 +1,5 @@
+// The agents' link from the controller's side, with agents that are slow, wrong or gone.
+
 import { createHash } from 'node:crypto'
 import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'

@@ -1,3 +1,5 @@
+// Events: one for each problem, counted and bounded.
+
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { type Events, type Notice, openEvents } from '../../../controller/update/events.ts'

@@ -1,3 +1,5 @@
+// Which Services to write, in which order, and which never to touch.
+
 import { expect } from 'chai'
 import type { Service } from '../../../controller/observe/objects.ts'
 import type { DesiredService } from '../../../controller/translate/desired.ts'

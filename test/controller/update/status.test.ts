@@ -1,3 +1,5 @@
+// The conditions in a TrafficSplit's status.
+
 import { expect } from 'chai'
 import type { SmiObject } from '../../../controller/observe/objects.ts'
 import type { Problem } from '../../../controller/resolve/problem.ts'

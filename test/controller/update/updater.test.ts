@@ -1,3 +1,5 @@
+// Writing to the cluster: only as leader, and past what is refused.
+
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { systemClock } from '../../../controller/clock.ts'

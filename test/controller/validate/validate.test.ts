@@ -1,3 +1,5 @@
+// `weft check -f`: manifests judged alone, or with what the cluster has.
+
 import { expect } from 'chai'
 import { emptyWorld } from '../../../controller/observe/world.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'

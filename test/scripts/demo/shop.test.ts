@@ -1,3 +1,5 @@
+// The demo's services, each as the process that it is in a pod.
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'

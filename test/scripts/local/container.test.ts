@@ -1,3 +1,5 @@
+// The life of a container in local mode: restarts, probes, the end.
+
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'

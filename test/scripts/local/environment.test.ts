@@ -1,3 +1,5 @@
+// What a container's process finds: variables, paths, options.
+
 import { expect } from 'chai'
 import { expand, processOf, root, type Surroundings } from '../../../scripts/local/environment.ts'
 import type { Container, Pod } from '../../../scripts/local/objects.ts'

@@ -1,3 +1,5 @@
+// Logs as kubectl asks for them.
+
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,3 +1,5 @@
+// Nothing outlives its parent, however that ends.
+
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync } from 'node:fs'
