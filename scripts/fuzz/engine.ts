@@ -72,10 +72,10 @@ export function readRequests(stream: Buffer, cuts: (at: number) => number): Read
     onRequest() {
       const { head } = downstream
       const message = newMessage(`${head.method} ${head.rawTarget}`)
-      head.lines.each((name, value) => message.fields.push({ name: name.toLowerCase(), value }))
+      message.fields = fieldsOf(head.lines.block())
       message.isKeepAlive = head.isKeepAlive
       message.isUpgrade = head.upgrade !== ''
-      message.forwarded = requestText(head, { address: '', defaultAuthority: 'a', lines: '' })
+      message.forwarded = `${requestText(head, { address: '127.0.0.1', defaultAuthority: 'a', lines: '' })}\r\n`
       messages.push(message)
     },
     onBody(chunk, start, end) {
@@ -116,7 +116,7 @@ export function readResponses(stream: Buffer, method: string, cuts: (at: number)
   let message = newMessage('')
   const begin = (head: ResponseHead) => {
     message = newMessage(`${head.status}`)
-    head.lines.each((name, value) => message.fields.push({ name: name.toLowerCase(), value }))
+    message.fields = fieldsOf(head.lines.block())
     message.isKeepAlive = head.isKeepAlive
     messages.push(message)
   }
@@ -159,6 +159,17 @@ export function readResponses(stream: Buffer, method: string, cuts: (at: number)
   })
   if (!wire.isClosed) wire.handler.onEnd()
   return { messages, error }
+}
+
+/** The lines that go on. */
+function fieldsOf(block: string): Message['fields'] {
+  return block
+    .split('\r\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const colon = line.indexOf(':')
+      return { name: line.slice(0, colon).toLowerCase(), value: line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '') }
+    })
 }
 
 /** The content of a forwarded message, its chunks joined. */
