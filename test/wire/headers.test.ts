@@ -188,6 +188,18 @@ describe('headers on the wire', () => {
     }
   })
 
+  it('7.57 a request that goes in a circle is ended', async () => {
+    await open()
+    const passed = (times: number) => `Via: ${Array.from({ length: times }, () => '1.1 weft').join(', ')}\r\n`
+    expect(await seen(passed(7))).to.equal(up('GET /', passed(7)))
+    const caller = await bed.caller()
+    caller.send(get('/', passed(8)))
+    expect(refusalOf(await caller.readMessage())).to.equal('508 loop')
+    const other = await bed.caller()
+    other.send(get('/', passed(4).repeat(2)))
+    expect(refusalOf(await other.readMessage())).to.equal('508 loop')
+  })
+
   it('adds its own lines once, behind those of the caller', async () => {
     await open()
     expect(await seen('X-A: 1\r\n')).to.equal(`GET / HTTP/1.1\r\nhost: ${host}\r\nX-A: 1\r\n${added}\r\n`)

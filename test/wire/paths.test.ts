@@ -169,6 +169,24 @@ describe('paths and hosts on the wire', () => {
     }
   })
 
+  it('7.24 a prefix is replaced in the canonical path alone, and no header pretends to one', async () => {
+    await bed.agent.apply(service('shop/web', { policy: { rewrite: { prefix: '/api', replacement: '/v1' } } }))
+    const rewritten: [string, string][] = [
+      ['/api/x', '/v1/x'],
+      ['/api', '/v1'],
+      ['/%61pi/x', '/v1/x'],
+      ['//api//x', '/v1/x'],
+      ['/x/../api/y?q=/api/', '/v1/y?q=/api/'],
+      ['/api/../x', '/x'],
+      ['/apix', '/apix'],
+      ['/api%2Fx', '/api%2Fx'],
+      ['/API/x', '/API/x'],
+    ]
+    for (const [sent, path] of rewritten) expect(await forwarded(`GET ${sent}`), sent).to.equal(seen(path))
+    const lies = `Host: ${host}\r\nX-Forwarded-Prefix: /api\r\nX-Original-URL: /api/x`
+    expect(await forwarded('GET /x', lies)).to.equal(seen('/x'))
+  })
+
   it('7.25 an absolute target with another Host is refused', async () => {
     for (const other of ['other.shop', `${host}:81`, '', 'x']) {
       expect(await forwarded(`GET http://${host}/`, `Host: ${other}`), other).to.equal('400 bad_request')
