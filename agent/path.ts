@@ -91,7 +91,7 @@ export interface HttpPath extends PathBase {
   requestText(exchange: Exchange): string
   /** The response's head as it goes to the caller. */
   responseText(exchange: Exchange, head: ResponseHead, isLast: boolean): string
-  /** A piece of the request's body goes up; `end`: it was the last. For mirrors. */
+  /** A piece of the request's body goes up, with its framing; null: it was the last. For mirrors. */
   onRequestBody: ((exchange: Exchange, chunk: Buffer | null, start: number, end: number) => void) | null
   /**
    * The head of a response is there: for balancing.

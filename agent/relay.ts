@@ -137,6 +137,7 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
   }
 
   onBodyText(text: string): void {
+    this.path.onRequestBody?.(this.exchange!, Buffer.from(text, 'latin1'), 0, text.length)
     this.attempts.addText(text)
   }
 

@@ -11,6 +11,7 @@ import type { Retries } from './limits/retry.ts'
 import type { Holder } from './mesh/holder.ts'
 import type { Snapshot } from './mesh/snapshot.ts'
 import type { Post, Question, ToThread } from './mesh/thread.ts'
+import type { Mirror } from './mirror/mirror.ts'
 import type { AccessRecorder } from './observe/accesslog.ts'
 import type { Counters } from './observe/counters.ts'
 import type { Acceptor } from './outbound/accept.ts'
@@ -42,6 +43,7 @@ export interface ThreadParts {
   readonly desk: CallerDesk
   readonly fuses: Fuses
   readonly hop: Hop
+  readonly mirror: Mirror
   readonly outbound: Acceptor<Shown>
   readonly inbound: InboundAcceptor<Shown>
   readonly tunnel: TunnelServer
@@ -202,7 +204,8 @@ export class DataThread {
 
   /** Whatever is open is reset. */
   private end(): void {
-    const { state, ports, admission, desk, dialer, tunnel, deadlines, lag, fuses, accessLog, clock } = this.parts
+    const { state, ports, admission, desk, mirror, dialer, tunnel, deadlines, lag, fuses, accessLog, clock } =
+      this.parts
     state.isClosed = true
     this.hasEnded = true
     ports.close()
@@ -210,6 +213,7 @@ export class DataThread {
     desk.close()
     for (const connection of [...this.outbound.all()]) connection.abort()
     for (const connection of [...this.inbound.all()]) connection.abort()
+    mirror.close()
     dialer.close()
     tunnel.close()
     deadlines.stop()

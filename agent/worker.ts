@@ -17,6 +17,7 @@ import { compileAll } from './mesh/compile.ts'
 import type { Endpoint } from './mesh/endpoint.ts'
 import { Holder } from './mesh/holder.ts'
 import type { Post, ThreadStart, ToThread } from './mesh/thread.ts'
+import { Mirror } from './mirror/mirror.ts'
 import { AccessRecorder } from './observe/accesslog.ts'
 import { Counters } from './observe/counters.ts'
 import { CountingRecorder } from './observe/record.ts'
@@ -25,7 +26,7 @@ import { CallerDesk } from './outbound/caller.ts'
 import { Chooser } from './outbound/endpoint.ts'
 import { Fuses } from './outbound/fuse.ts'
 import { type Dial, dialDirect, Hop } from './outbound/hop.ts'
-import { outboundPath } from './outbound/relay.ts'
+import { identityLine, outboundPath } from './outbound/relay.ts'
 import type { Recorder } from './outbound/settle.ts'
 import { Ports } from './ports.ts'
 import { Relay } from './relay.ts'
@@ -111,6 +112,16 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     isPlain,
     dial,
   })
+  const mirror = new Mirror({
+    snapshot,
+    random,
+    choose: (backend, { request }) => chooser.choose(snapshot(), backend, request, null, clock.now()),
+    hopText: identityLine,
+    sourceOf: (endpoint, account) => hop.sourceOf(endpoint, account),
+    dial: (endpoint, source, done) => hop.dial(endpoint, source, 'http', config.timeouts.connectMs, done),
+    headMs: config.timeouts.firstByteMs,
+    count: ({ service, number }, target, outcome) => counters.mirrored(service.key, number, target, outcome),
+  })
   const path = outboundPath({
     config,
     clock,
@@ -125,6 +136,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     fuses,
     hop,
     retries,
+    mirror,
     recorders,
     onRetry: ({ port }, reason) => counters.retried(port!.service.key, port!.number, reason),
   })
@@ -191,6 +203,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     desk,
     fuses,
     hop,
+    mirror,
     outbound,
     inbound,
     tunnel,

@@ -214,6 +214,11 @@ export class Counters {
     this.count('retries', service, [...namesOf(service), String(port), reason])
   }
 
+  /** Counts a copy of a request. @param target the Service that gets the copies */
+  mirrored(service: Key, port: number, target: Key, outcome: string): void {
+    this.count('mirrors', service, [...namesOf(service), String(port), target, outcome])
+  }
+
   /** Counts a breaker's change. @param backend `namespace/name:port` */
   breakerMoved(backend: string, state: string): void {
     const colon = backend.lastIndexOf(':')

@@ -97,6 +97,12 @@ export function pathMetrics(gatherer: Gatherer): Metric[] {
       read: cell('denials'),
     },
     {
+      name: 'weft_mirrored_requests_total',
+      help: 'Copies of requests for another Service, by what became of them.',
+      type: 'counter',
+      read: cell('mirrors'),
+    },
+    {
       name: 'weft_breaker_changes_total',
       help: 'Changes of circuit breakers, by the state they went to.',
       type: 'counter',

@@ -35,6 +35,8 @@ export const cells = {
   retries: ['namespace', 'service', 'port', 'reason'],
   /** Refusals by access rules; the rule is the TrafficTarget that came closest, or empty. */
   denials: ['source', 'destination', 'cause', 'rule'],
+  /** Copies of requests for another Service, by what became of them (mirror/mirror.ts). */
+  mirrors: ['namespace', 'service', 'port', 'target', 'outcome'],
   /** Changes of breakers, by the backend they belong to. */
   breakers: ['namespace', 'service', 'port', 'state'],
 } as const

@@ -79,7 +79,12 @@ export class Hop {
       if (endpoint.isRetired) pool.retire()
       else this.pools.add(pool)
     }
-    return (endpoint.pool as Pool).acquire(this.sourceOf(exchange), this.connectMs(exchange), isFresh, done)
+    return (endpoint.pool as Pool).acquire(
+      this.sourceOf(endpoint, accountOf(exchange)),
+      this.connectMs(exchange),
+      isFresh,
+      done,
+    )
   }
 
   /** Takes a connection back after its exchange: pooled if it is of further use, else closed. */
@@ -97,7 +102,8 @@ export class Hop {
   /** Opens a wire of its own for an opaque connection. */
   connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void {
     const protocol = exchange.request === null ? 'tcp' : 'http'
-    return this.dial(exchange.endpoint!, this.sourceOf(exchange), protocol, this.connectMs(exchange), done)
+    const endpoint = exchange.endpoint!
+    return this.dial(endpoint, this.sourceOf(endpoint, accountOf(exchange)), protocol, this.connectMs(exchange), done)
   }
 
   /** Opens a wire, whichever way the endpoint is reached. */
@@ -123,12 +129,12 @@ export class Hop {
   }
 
   /**
-   * In whose name the exchange's connection is made. Asked anew for each attempt: what was plain may be guarded now, and
-   * its pooled connections must not be used then.
+   * In whose name a connection is made: what `dial` takes. Asked anew for each attempt: what was plain may be guarded now,
+   * and its pooled connections must not be used then.
+   * @param account the caller's, empty if it has none
    */
-  private sourceOf({ endpoint, caller }: Exchange): string {
-    if (endpoint!.isLocal || this.isPlain(endpoint!)) return plain
-    return caller.workload?.account ?? ''
+  sourceOf(endpoint: Endpoint, account: string): string {
+    return endpoint.isLocal || this.isPlain(endpoint) ? plain : account
   }
 
   private connectMs(exchange: Exchange): number {
@@ -138,6 +144,10 @@ export class Hop {
 
 /** Stands for the account of connections that are made in nobody's name, without a tunnel. */
 const plain = '(plain)'
+
+function accountOf({ caller }: Exchange): string {
+  return caller.workload?.account ?? ''
+}
 
 /** Connects straight to the pod. */
 export function dialDirect(

@@ -19,7 +19,9 @@ import type { LagGate } from '../limits/lag.ts'
 import { limitRate } from '../limits/rate.ts'
 import type { Retries } from '../limits/retry.ts'
 import type { SharedLimits } from '../limits/shared.ts'
+import type { Endpoint } from '../mesh/endpoint.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
+import type { Mirror } from '../mirror/mirror.ts'
 import type { AttemptFailure, HttpPath, Verdict } from '../path.ts'
 import { type OpaquePath, Stream } from '../stream.ts'
 import { Upgrade, type UpgradePath } from '../upgrade/upgrade.ts'
@@ -46,6 +48,7 @@ export interface OutboundParts {
   readonly fuses: Fuses
   readonly hop: Hop
   readonly retries: Retries
+  readonly mirror: Mirror
   readonly recorders: readonly Recorder[]
   /** Told of each further attempt. */
   readonly onRetry: (exchange: Exchange, reason: string) => void
@@ -53,7 +56,7 @@ export interface OutboundParts {
 
 /** Puts the outbound path together. */
 export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
-  const { config, clock, random, snapshot, admission, chooser, hop } = parts
+  const { config, clock, random, snapshot, admission, chooser, hop, mirror } = parts
   const fuseOf = (exchange: Exchange): Fuse => parts.fuses.of(exchange.endpoint!, exchange.backend!.policy)
 
   /** destination, a redirect if the service has one, then divide. */
@@ -172,20 +175,20 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     requestText: (exchange) => {
       const { name, namespace } = exchange.port!.service
       const { upgrade } = exchange.request!
-      return requestText(exchange.request!, {
+      const text = requestText(exchange.request!, {
         address: exchange.caller.address,
         defaultAuthority: `${name}.${namespace}`,
         lines: upgrade === '' ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`,
       })
+      mirror.begin(exchange, text)
+      return text
     },
-    // On another node that node's agent says who calls, from the certificate.
-    hopText: ({ caller, endpoint, snapshot: { mesh } }) =>
-      endpoint!.isLocal ? clientCertLine(mesh.trustDomain, sourceAccount(caller), endpoint!.spec.account) : '',
+    hopText: (exchange) => identityLine(exchange, exchange.endpoint!),
     responseText: (exchange, head, isLast) => {
       editResponse(exchange.port!.service.policy, head)
       return responseText(head, exchange.request!, isLast)
     },
-    onRequestBody: null,
+    onRequestBody: (exchange, chunk, start, end) => mirror.onBody(exchange, chunk, start, end),
     observe: (exchange, head, now) => {
       const rttMs = now - exchange.attemptAt
       observe(exchange.endpoint!, rttMs, now)
@@ -203,12 +206,18 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     connect: (exchange, done) => hop.connect(exchange, done),
     isTunnelled: ({ endpoint }) => !endpoint!.isLocal && !hop.isPlain(endpoint!),
     settle: (exchange, now) => {
+      mirror.forget(exchange)
       if (exchange.admitted >= 0) admission.leave(exchange.admitted)
       exchange.admitted = -1
       settle(exchange, now, parts.recorders)
     },
   }
   return path
+}
+
+/** Who calls, for a pod of this node; on another node its agent says so, from the certificate. */
+export function identityLine({ caller, snapshot: { mesh } }: Exchange, endpoint: Endpoint): string {
+  return endpoint.isLocal ? clientCertLine(mesh.trustDomain, sourceAccount(caller), endpoint.spec.account) : ''
 }
 
 function nothing(): void {}
