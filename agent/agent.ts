@@ -9,8 +9,8 @@ import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { type Zone, zoneOf } from './dns/answer.ts'
 import { type DnsServer, serveDns } from './dns/serve.ts'
+import { type Follower, followAccounts } from './identity/follow.ts'
 import { type IdentityPart, startIdentity } from './identity/identity.ts'
-import { accountsOf } from './mesh/accounts.ts'
 import { CacheWriter, loadCache } from './mesh/cache.ts'
 import { Keeper } from './mesh/keeper.ts'
 import { Link, plainDispatcher } from './mesh/link.ts'
@@ -38,8 +38,8 @@ export interface AgentSurroundings {
   readonly onFatal: (reason: string) => void
 }
 
-/** Changes come in bursts while a Deployment rolls; accounts are looked up once for each half second of them. */
-const accountsMs = 500
+/** A report that reached a controller which then ended is made good after this. */
+const reportMs = 5 * 60_000
 /** With a copy on disk, the agent waits so long for news from the controller before it takes callers. */
 const freshMs = 3000
 
@@ -54,10 +54,11 @@ export class Agent {
   readonly #dispatcher = plainDispatcher()
   /** null with a controller in plain text: a mesh without identities. */
   readonly #identity: IdentityPart | null
+  readonly #accounts: Follower | null
   readonly #metrics: Metric[]
   readonly #servers: Server[] = []
   #zone: Zone
-  #accountsTimer: Timer | null = null
+  #reportTimer: Timer | null = null
   #dns: DnsServer | null = null
   #stopping: Promise<void> | null = null
 
@@ -102,8 +103,14 @@ export class Agent {
       onFirst: () => this.ready.clear('controller'),
     })
     this.#identity = config.controller.startsWith('https:') ? this.#startIdentity() : null
+    this.#accounts = this.#identity === null ? null : followAccounts(clock, this.#identity)
     const { ready, threads, link } = this
-    const own = ownMetrics({ facts, ready, keeper, link, threads, dns: () => this.#dns, sink, now: () => clock.now() })
+    const own = ownMetrics({
+      ...{ facts, ready, keeper, link, threads, sink },
+      dns: () => this.#dns,
+      identities: () => this.#identity?.list() ?? [],
+      now: () => clock.now(),
+    })
     this.#metrics = [...own, ...pathMetrics(gatherer)]
   }
 
@@ -124,7 +131,23 @@ export class Agent {
     this.threads.start()
     if (cached !== null) await this.#serveCached(cached)
     clock.setTimeout(() => this.ready.clear('controller'), freshMs).unref()
-    this.link.start()
+    void (this.#identity?.trusted ?? Promise.resolve()).then(() => {
+      if (this.#stopping !== null) return
+      this.link.start()
+      this.#reportAgain()
+    })
+  }
+
+  #reportAgain(): void {
+    const { clock, random } = this.#surroundings
+    this.#reportTimer = clock.setTimeout(
+      () => {
+        this.link.tell()
+        this.#reportAgain()
+      },
+      reportMs * (0.75 + random() / 2),
+    )
+    this.#reportTimer.unref()
   }
 
   /** Not ready from now on; resolves when the data threads have let go of their callers, or the deadline has come. */
@@ -141,7 +164,8 @@ export class Agent {
 
   async #stop(): Promise<void> {
     this.ready.block('draining', 'the end of this process')
-    if (this.#accountsTimer !== null) this.#surroundings.clock.clearTimeout(this.#accountsTimer)
+    this.#accounts?.stop()
+    if (this.#reportTimer !== null) this.#surroundings.clock.clearTimeout(this.#reportTimer)
     await this.link.stop()
     await this.threads.stop()
     await this.#identity?.stop()
@@ -187,15 +211,8 @@ export class Agent {
   #applied(wanted: Wanted): void {
     this.#zone = zoneOf(wanted)
     this.#cache.save(wanted)
+    this.#accounts?.applied(wanted)
     this.#review()
-    if (this.#identity === null || this.#accountsTimer !== null) return
-    this.#accountsTimer = this.#surroundings.clock.setTimeout(() => this.#retainAccounts(), accountsMs)
-  }
-
-  #retainAccounts(): void {
-    this.#accountsTimer = null
-    const { present, ahead } = accountsOf(this.keeper.inForce, this.#config.node)
-    this.#identity?.retain(present, ahead)
   }
 
   #startIdentity(): IdentityPart {
@@ -208,7 +225,10 @@ export class Agent {
       clock,
       random,
       publish: (message) => this.threads.broadcast({ type: 'identity', message }),
-      changed: () => this.link.tell(),
+      changed: () => {
+        this.link.tell()
+        this.#review()
+      },
       log: (level, fields, message) => log[level](fields, message),
     })
   }
@@ -218,9 +238,11 @@ export class Agent {
     const { ready, threads, keeper } = this
     const thread = threads.blocker()
     const port = threads.portBlocker()
+    const identity = this.#accounts?.blocker() ?? null
     ready.require('snapshot', keeper.inForce.version !== '', 'a snapshot from the controller')
     ready.require('threads', thread === null, thread ?? '')
     ready.require('ports', port === null, port ?? '')
+    ready.require('identity', identity === null, identity ?? '')
   }
 
   #adminSources(): AdminSources {

@@ -30,6 +30,8 @@ export interface IdentityOptions {
 }
 
 export interface IdentityPart {
+  /** Resolves when it is known whom to trust: before that, the controller can't be asked. */
+  readonly trusted: Promise<void>
   /** What requests to the controller are sent with; throws while it is not known whom to trust. */
   dispatcher(): Dispatcher
   /** For the reports to the controller. */
@@ -62,12 +64,14 @@ export function startIdentity(options: IdentityOptions): IdentityPart {
   let stopWatching = () => {}
   let timer: Timer | null = null
   let trouble = ''
+  const trusted = Promise.withResolvers<void>()
 
   function begin(): void {
     timer = null
     try {
       startWith(readTrust(options.trustFolder))
       trouble = ''
+      trusted.resolve()
     } catch (thrown) {
       const found = (thrown as Error).message
       if (found !== trouble) log('warn', { error: found }, 'no trust bundle yet')
@@ -115,6 +119,7 @@ export function startIdentity(options: IdentityOptions): IdentityPart {
 
   begin()
   return {
+    trusted: trusted.promise,
     dispatcher: () => access.dispatcher(),
     report: () => (keeper === null ? {} : { trust: keeper.trust().hash, signers: keeper.signers() }),
     need: (account) => keeper?.want(account, 'now'),

@@ -1,6 +1,7 @@
 // Metrics of the agent itself: build, snapshot, link, threads, DNS and process.
 
 import type { DnsServer } from '../dns/serve.ts'
+import type { KeptIdentity } from '../identity/renew.ts'
 import type { Keeper } from '../mesh/keeper.ts'
 import type { Link } from '../mesh/link.ts'
 import type { Threads } from '../threads.ts'
@@ -27,13 +28,15 @@ export interface OwnSources {
   readonly threads: Threads
   readonly dns: () => DnsServer | null
   readonly sink: AccessSink
+  /** The agent's own first; none in a mesh without identities. */
+  readonly identities: () => KeptIdentity[]
   /** Clock's ms. */
   readonly now: () => number
 }
 
 /** The metrics of these sources. */
 export function ownMetrics(sources: OwnSources): Metric[] {
-  const { facts, ready, keeper, link, threads, dns, sink, now } = sources
+  const { facts, ready, keeper, link, threads, dns, sink, identities, now } = sources
   const { version, nodeVersion } = facts
   const gauge = (name: string, help: string, read: () => number): Metric => one(name, help, 'gauge', read)
   const counter = (name: string, help: string, read: () => number): Metric => one(name, help, 'counter', read)
@@ -61,11 +64,42 @@ export function ownMetrics(sources: OwnSources): Metric[] {
       threads.facts().map(({ number, busyMs }) => ({ value: busyMs / 1000, labels: { thread: String(number) } })),
     ),
     counter('weft_access_log_dropped_total', 'Lines of the access log that nobody took.', () => sink.dropped),
+    labelled('weft_certificates', 'Accounts of this node by whether they have a certificate.', 'gauge', () =>
+      certificateSamples(identities()),
+    ),
+    labelled(
+      'weft_certificate_expiry_timestamp_seconds',
+      "End of the agent's own certificate, and of the one that ends first.",
+      'gauge',
+      () => expirySamples(identities()),
+    ),
+    gauge(
+      'weft_certificates_refused',
+      'Accounts whose last request for a certificate failed.',
+      () => identities().filter(({ problem }) => problem !== '').length,
+    ),
     labelled('weft_dns_queries_total', 'DNS queries by the code of the answer.', 'counter', () => dnsSamples(dns())),
     gauge('process_resident_memory_bytes', 'Resident memory.', () => facts.residentBytes()),
     counter('process_cpu_seconds_total', 'CPU time, user and system.', () => facts.cpuSeconds()),
     gauge('process_open_fds', 'Open file descriptors.', () => facts.openFiles()),
     gauge('process_start_time_seconds', 'Start of the process since the epoch.', () => facts.startedAt),
+  ]
+}
+
+function certificateSamples(identities: KeptIdentity[]): Sample[] {
+  const valid = identities.filter(({ expires }) => expires > 0).length
+  return [
+    { value: valid, labels: { state: 'valid' } },
+    { value: identities.length - valid, labels: { state: 'missing' } },
+  ]
+}
+
+function expirySamples(identities: KeptIdentity[]): Sample[] {
+  const own = identities[0]?.expires ?? 0
+  const first = Math.min(...identities.map(({ expires }) => expires).filter((expires) => expires > 0))
+  return [
+    ...(own > 0 ? [{ value: own / 1000, labels: { of: 'own' } }] : []),
+    ...(first < Number.POSITIVE_INFINITY ? [{ value: first / 1000, labels: { of: 'first' } }] : []),
   ]
 }
 

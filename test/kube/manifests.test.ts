@@ -23,8 +23,8 @@ eachCluster('manifests', (cluster) => {
     it(`of ${folder} are accepted, every field of them`, async () => {
       for (const object of readManifests(join(root, folder))) {
         const { status, body, headers } = await cluster.test.request('POST', `${path(object)}?${strict}`, object)
-        const accepted = object.kind === 'CustomResourceDefinition' ? [201, 409] : [201]
-        expect(status, `${object.kind} ${object.metadata.name}: ${JSON.stringify(body)}`).to.be.oneOf(accepted)
+        // Another suite may have put it into the same API server; fields are judged before that.
+        expect(status, `${object.kind} ${object.metadata.name}: ${JSON.stringify(body)}`).to.be.oneOf([201, 409])
         expect(headers['warning'], `${object.kind} ${object.metadata.name}`).to.equal(undefined)
       }
     })

@@ -52,16 +52,22 @@ describe('identity: control thread', () => {
     })
   }
 
-  it('waits for the trust bundle, and says so once', () => {
+  it('waits for the trust bundle, and says so once', async () => {
     start()
+    let isTrusted = false
+    const trusted = identity.trusted.then(() => {
+      isTrusted = true
+    })
     clock.tick(10_000)
     expect(lines).to.have.length(1)
     expect(identity.trouble()).to.include(folder)
     expect(() => identity.dispatcher()).to.throw(/whom to trust/)
     expect(identity.report()).to.deep.equal({})
     identity.retain(new Set(['shop/reviews', 'shop/ratings']), new Set(['shop/reviews']))
+    expect(isTrusted).to.equal(false)
     mount(first.pem, first.id)
     clock.tick(1_000)
+    await trusted
     expect(identity.dispatcher()).to.be.an('object')
     expect(published).to.deep.equal([{ type: 'trust', bundle: first.pem, trustDomain: 'cluster.local' }])
     // What was said before is not lost: its own certificate, and those wanted ahead of time.
