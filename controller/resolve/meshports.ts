@@ -7,7 +7,7 @@ import type { Key } from '../contract/resources.ts'
 import type { World } from '../observe/world.ts'
 import { labels, manager, toKey } from './names.ts'
 import type { Settings } from './settings.ts'
-import type { PortBook } from './topology.ts'
+import type { PortBook, Topology } from './topology.ts'
 
 /** How long a port stays unused after it was given back. */
 export const restMs = 10 * 60_000
@@ -33,8 +33,10 @@ interface Claim {
   owner: string
 }
 
+const sharedPrefix = 'shared:'
+
 export function sharedOwner(port: number): string {
-  return `shared:${port}`
+  return `${sharedPrefix}${port}`
 }
 
 export function dedicatedOwner(service: Key, port: number): string {
@@ -105,7 +107,7 @@ export function allocate(
   for (const claim of record.claims.toSorted(oldestFirst)) book.keep(claim, true)
   for (const claim of previous?.ports ?? []) book.keep(claim, false)
 
-  const resting = stillResting(record, previous, book.byPort, nowMs)
+  const resting = stillResting(record, previous, book, nowMs)
   for (const { meshPort, owner } of resting.values()) book.keep({ meshPort, owner }, false)
   for (const meshPort of book.byPort.keys()) resting.delete(meshPort)
 
@@ -129,18 +131,37 @@ export function allocate(
 function stillResting(
   record: { claims: Claim[]; resting: PortBook['resting'] },
   previous: PortBook | null,
-  held: ReadonlyMap<number, string>,
+  { byPort, range }: Desk,
   nowMs: number,
 ): Map<number, PortBook['resting'][number]> {
   const resting = new Map<number, PortBook['resting'][number]>()
+  // The mesh Service keeps ports that rest: that it still records one is no new release.
+  const rested = new Set<number>()
   for (const entry of [...record.resting, ...(previous?.resting ?? [])]) {
-    if (held.has(entry.meshPort) || nowMs - entry.sinceMs >= restMs) continue
-    resting.set(entry.meshPort, entry)
+    if (nowMs - entry.sinceMs >= restMs) rested.add(entry.meshPort)
+    else if (!byPort.has(entry.meshPort)) resting.set(entry.meshPort, entry)
   }
   for (const { meshPort, owner } of [...record.claims, ...(previous?.ports ?? [])]) {
-    if (!held.has(meshPort) && !resting.has(meshPort)) resting.set(meshPort, { meshPort, owner, sinceMs: nowMs })
+    if (byPort.has(meshPort) || resting.has(meshPort) || rested.has(meshPort)) continue
+    if (meshPort >= range.first && meshPort <= range.last) resting.set(meshPort, { meshPort, owner, sinceMs: nowMs })
   }
   return resting
+}
+
+/**
+ * Shared ports that rest. They stay in the mesh Service and open on the agents: whoever still has its address from DNS is
+ * to be told that there is no such service, not to wait for a connection.
+ */
+export function restingShared({ sharedPorts, portBook }: Pick<Topology, 'sharedPorts' | 'portBook'>) {
+  const used = new Set(sharedPorts.map(({ port }) => port))
+  const found: Topology['sharedPorts'] = []
+  for (const { meshPort, owner } of portBook.resting) {
+    const port = Number(owner.slice(sharedPrefix.length))
+    if (!owner.startsWith(sharedPrefix) || !(port >= 1 && port <= 65_535) || used.has(port)) continue
+    used.add(port)
+    found.push({ meshPort, port })
+  }
+  return found
 }
 
 /** The allocation while it is made: at most one port for an owner, one owner for a port. */

@@ -2,7 +2,7 @@
 // alias for each enrolled Service (DESIGN.md section 4). Only the fields that we set; update/ writes them.
 
 import { keyOf } from '../observe/objects.ts'
-import { writeResting } from '../resolve/meshports.ts'
+import { restingShared, writeResting } from '../resolve/meshports.ts'
 import { labels, manager, nameOf, namespaceOf } from '../resolve/names.ts'
 import type { Settings } from '../resolve/settings.ts'
 import type { ServiceNode, Topology } from '../resolve/topology.ts'
@@ -44,11 +44,13 @@ export function desiredServices(topology: Topology, settings: Settings): Desired
   return services.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
 }
 
-/** The entry, and one port for each number that enrolled Services use for HTTP. */
-function meshService({ sharedPorts, portBook }: Topology, settings: Settings): DesiredService {
+/** The entry, and one port for each number that enrolled Services use for HTTP, or did a short while ago. */
+function meshService(topology: Topology, settings: Settings): DesiredService {
+  const { sharedPorts, portBook } = topology
   const { namespace, meshService: name, entryPort } = settings
   const entry = { name: entryName, protocol: 'TCP' as const, port: entryPort, targetPort: entryPort }
-  const shared = sharedPorts.map(({ meshPort, port }) => toPort(port, meshPort))
+  const open = [...sharedPorts, ...restingShared(topology)].sort((a, b) => a.port - b.port)
+  const shared = open.map(({ meshPort, port }) => toPort(port, meshPort))
   return {
     apiVersion: 'v1',
     kind: 'Service',

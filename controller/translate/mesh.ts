@@ -1,6 +1,7 @@
 // Resources about the mesh itself: its facts, its ports, its agents, and the pods of one node.
 
 import type { MeshResource, PeerResource, PortResource, WorkloadResource } from '../contract/resources.ts'
+import { restingShared } from '../resolve/meshports.ts'
 import type { Settings } from '../resolve/settings.ts'
 import type { MachineNode, ServiceNode, Topology } from '../resolve/topology.ts'
 
@@ -31,26 +32,24 @@ export function workloadResources({ pods }: MachineNode): WorkloadResource[] {
   }))
 }
 
-/** What each mesh port stands for. Ports of Services that just left the mesh stay open, to say so. */
+/** What each mesh port stands for. Those that rest stay open, to say that their service is not in the mesh. */
 export function portResources(topology: Topology): PortResource[] {
-  const resources = topology.sharedPorts.map(({ meshPort, port }) => toPort(meshPort, port, null))
+  const shared = [...topology.sharedPorts, ...restingShared(topology)]
+  const resources = shared.map(({ meshPort, port }) => toPort(meshPort, port, null))
   for (const service of topology.services) {
     for (const { number, meshPort } of service.ports) {
       if (meshPort !== null) resources.push(toPort(meshPort, number, service))
     }
   }
-  return [...resources, ...restingPorts(topology)]
+  return [...resources, ...restingDedicated(topology)]
 }
 
-function restingPorts({ services, portBook }: Topology): PortResource[] {
+/** Ports of the dedicated addresses of Services that just left the mesh. */
+function restingDedicated({ services, portBook }: Topology): PortResource[] {
   const withdrawn = services.filter(({ withdrawnMs }) => withdrawnMs !== null)
   if (withdrawn.length === 0) return []
   return portBook.resting.flatMap(({ meshPort, owner }) => {
     const number = Number(owner.slice(owner.lastIndexOf(':') + 1))
-    if (owner.startsWith('shared:')) {
-      const isUsed = withdrawn.some(({ ports }) => ports.some((port) => port.number === number))
-      return isUsed ? [toPort(meshPort, number, null)] : []
-    }
     const service = withdrawn.find(({ key }) => owner === `${key}:${number}`)
     return service ? [toPort(meshPort, number, service)] : []
   })

@@ -5,6 +5,7 @@ import {
   allocate,
   dedicatedOwner,
   readRecord,
+  restingShared,
   restMs,
   sharedOwner,
   type Wish,
@@ -105,6 +106,27 @@ describe('mesh ports', () => {
     const after = give([...rest, wish('new')], { previous: before.book, at: 1000 + restMs })
     expect(after.byOwner.get('new')).to.equal(freed)
     expect(after.book.resting).to.deep.equal([])
+  })
+
+  it('does not let a port rest twice because the mesh Service still records it', () => {
+    const claims = [{ meshPort: 101, owner: 'shared:80' }]
+    const resting = [{ meshPort: 101, owner: 'shared:80', sinceMs: 1000 }]
+    const during = give([], { claims, resting, at: 999 + restMs })
+    expect(during.book.resting).to.deep.equal(resting)
+    const after = give([], { claims, resting, previous: during.book, at: 1000 + restMs })
+    expect(after.book.resting).to.deep.equal([])
+  })
+
+  it('knows the shared ports that rest, but not one whose number is in use again', () => {
+    const resting = [
+      { meshPort: 101, owner: 'shared:80', sinceMs: 1 },
+      { meshPort: 102, owner: 'shop/db:5432', sinceMs: 1 },
+      { meshPort: 103, owner: 'shared:9080', sinceMs: 1 },
+      { meshPort: 104, owner: 'shared:nonsense', sinceMs: 1 },
+    ]
+    const sharedPorts = [{ meshPort: 105, port: 9080 }]
+    const found = restingShared({ sharedPorts, portBook: { ports: [], resting } })
+    expect(found).to.deep.equal([{ meshPort: 101, port: 80 }])
   })
 
   it('gives a resting port back to its own owner at once', () => {
