@@ -2,7 +2,7 @@
 // The agent's process: command line and environment in, signals, exit codes. The only part that uses `process`.
 
 import { readdirSync, readFileSync } from 'node:fs'
-import { pino } from 'pino'
+import { pino, stdTimeFunctions } from 'pino'
 import { Agent, readCached } from './agent.ts'
 import { fitConnections, openFilesLimit } from './budget.ts'
 import { systemClock } from './clock.ts'
@@ -69,7 +69,13 @@ function fitted(config: AgentConfig, meshPorts: number, log: ControlLog): AgentC
 async function run(): Promise<void> {
   const given = readOrExit()
   const logger = pino(
-    { level: given.logLevel, base: { node: given.node, pod: given.pod } },
+    {
+      level: given.logLevel,
+      base: { process: 'agent', node: given.node, pod: given.pod },
+      // Words and dates, as the controller's: read by people first.
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (name) => ({ level: name }) },
+    },
     pino.destination({ fd: 2, sync: true }),
   )
   const log = controlLog(logger)

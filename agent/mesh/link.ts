@@ -80,6 +80,8 @@ export class Link {
   /** What the controller wants, which may differ from what is in force after a refusal; null: a full transaction must come. */
   #wanted: Wanted | null = null
   #failures = 0
+  /** What was last warned of; '' when all is well. */
+  #trouble = ''
   #report: Report | null = null
   #isReporting = false
   #running: Promise<void> | null = null
@@ -110,13 +112,24 @@ export class Link {
         log.info({ controller }, 'the controller closed the link')
       } catch (error) {
         if (this.#stopped.signal.aborted) break
-        log.warn({ controller, failures: this.#failures, ...errorFields(error) }, 'the link to the controller broke')
+        this.#complain(error)
       }
       this.#set({ isConnected: false })
       onFirst()
       await this.#pause(reconnectDelay(this.#failures++, random))
     }
     this.#set({ isConnected: false })
+  }
+
+  /** Warns of each new trouble; what repeats itself until the controller is back is for those who debug. */
+  #complain(error: unknown): void {
+    const { log, controller } = this.#options
+    const { stack, ...fields } = errorFields(error)
+    const message = this.#status.isConnected ? 'the link to the controller broke' : 'no link to the controller'
+    const trouble = String(fields['error'])
+    if (trouble !== this.#trouble) log.warn({ controller, failures: this.#failures, ...fields }, message)
+    else log.debug({ controller, failures: this.#failures, ...fields, stack }, message)
+    this.#trouble = trouble
   }
 
   /** One connection, from its request to its end. */
@@ -176,6 +189,7 @@ export class Link {
     const refusal = await offer(wanted)
     if (refusal === null) {
       this.#failures = 0
+      this.#trouble = ''
       this.#set({ applied: this.#status.applied + 1, refusal: null })
       log.debug({ version: wanted.version, resources: wanted.lines.size }, 'snapshot applied')
       this.#send(null)

@@ -174,6 +174,14 @@ describe('agent/mesh/link', () => {
     expect(log.entries[0]!.fields['error']).to.equal('the controller answered 503: not now')
   })
 
+  it('warns once of a trouble that repeats itself', async () => {
+    controller.refusals = [503, 503, 503, 401]
+    await begin()
+    await reported(1)
+    const errors = log.entries.filter(({ level }) => level === 'warn').map(({ fields }) => fields['error'])
+    expect(errors).to.deep.equal(['the controller answered 503: not now', 'the controller answered 401: not now'])
+  })
+
   it('reports anew when its claims change', async () => {
     let trust = 'a'
     await begin({ claims: () => ({ trust, signers: ['r'] }) })
