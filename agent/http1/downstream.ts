@@ -3,8 +3,8 @@
 
 import { MeshError, meshError } from '../errors.ts'
 import { Body, type BodySink } from './body.ts'
-import { findHeadEnd, type HeadLimits, RequestHead } from './head.ts'
-import { latin1 } from './latin1.ts'
+import { type HeadLimits, RequestHead } from './head.ts'
+import { headText } from './latin1.ts'
 import type { Wire, WireHandler } from './wire.ts'
 
 export interface DownstreamHandler extends BodySink {
@@ -42,8 +42,8 @@ export class Downstream implements WireHandler {
   private isOpening = true
   /** Bytes that could not be used yet: a piece of a head, pipelined requests, a body while held. */
   private stash: Buffer | null = null
-  /** How much of a piece of a head was searched for its end. */
-  private searched = 0
+  /** A piece of a head is there. */
+  private hasBegun = false
   /** The empty line that may come before a request line has come. */
   private hasSkipped = false
   private isHeld = false
@@ -235,23 +235,24 @@ export class Downstream implements WireHandler {
     // RFC 9112 section 2.2: an empty line before the request line is ignored; one, not a stream of them.
     if (!this.hasSkipped && at + 2 <= end && chunk[at] === 0x0d && chunk[at + 1] === 0x0a) {
       this.hasSkipped = true
-      this.searched = 0
+      this.hasBegun = false
       return at + 2
     }
-    const headEnd = findHeadEnd(chunk, Math.max(at, at + this.searched - 3), end)
-    if ((headEnd === -1 ? end : headEnd) - at > this.limits.headBytes) {
-      this.refuse(new MeshError('head_too_large', `more than ${this.limits.headBytes} bytes`))
-      return end
-    }
-    if (headEnd === -1) {
-      if (this.searched === 0 && chunk[at] !== 0x0d) this.handler.onHeadBegin()
-      this.searched = end - at
+    const { headBytes } = this.limits
+    const text = headText(chunk, at, end, headBytes)
+    if (text === '') {
+      if (end - at > headBytes) {
+        this.refuse(new MeshError('head_too_large', `more than ${headBytes} bytes`))
+        return end
+      }
+      if (!this.hasBegun && chunk[at] !== 0x0d) this.handler.onHeadBegin()
+      this.hasBegun = true
       return this.waitForMore(chunk, at, end)
     }
-    this.searched = 0
+    this.hasBegun = false
     this.hasSkipped = false
     try {
-      this.head.parse(latin1(chunk, at, headEnd), this.limits)
+      this.head.parse(text, this.limits)
     } catch (thrown) {
       this.refuse(meshError(thrown))
       return end
@@ -263,7 +264,7 @@ export class Downstream implements WireHandler {
     const request = this.requests
     this.handler.onRequest()
     if (isWhole && this.requests === request && this.phase === 'waiting') this.handler.onRequestEnd()
-    return headEnd
+    return at + text.length
   }
 
   /** A piece of a head: refused at once where it can't become one, else kept. */

@@ -13,18 +13,7 @@ export interface HeadLimits {
   readonly headers: number
 }
 
-const terminator = Buffer.from('\r\n\r\n')
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
-
-/**
- * Finds the end of a head.
- * @param from where to go on searching after earlier bytes were already searched
- * @returns the position behind the empty line, or -1
- */
-export function findHeadEnd(chunk: Buffer, from: number, end: number): number {
-  const at = chunk.indexOf(terminator, from)
-  return at === -1 || at + 4 > end ? -1 : at + 4
-}
 
 /** A request head; one object serves all requests of a connection, one after the other. */
 export class RequestHead {

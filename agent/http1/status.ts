@@ -5,7 +5,7 @@ import { MeshError } from '../errors.ts'
 import { FieldLines, fieldBlock, isInteresting, readLength, readTokens } from './fields.ts'
 import type { Framing, HeadLimits } from './head.ts'
 
-const statusLine = /HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n/y
+const statusLine = /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?$/
 
 /** A response head; one object serves all responses of a connection, one after the other. */
 export class ResponseHead {
@@ -39,13 +39,7 @@ export class ResponseHead {
    * @throws MeshError upstream_invalid
    */
   parse(text: string, method: string, limits: HeadLimits): void {
-    statusLine.lastIndex = 0
-    const found = statusLine.exec(text)
-    if (found === null) throw new MeshError('upstream_invalid', 'the status line is malformed')
-    this.version = found[1] === '1' ? 1 : 0
-    this.status = Number(found[2])
-    this.phrase = found[3] ?? ''
-    const from = statusLine.lastIndex
+    const from = this.parseLine(text)
     this.hasDate = false
     this.retryAfter = null
     this.meshError = null
@@ -56,6 +50,20 @@ export class ResponseHead {
       throw new MeshError('upstream_invalid', 'a header line is malformed')
     }
     this.readLines(text, from, method, limits)
+  }
+
+  /** @returns the position behind the status line */
+  private parseLine(text: string): number {
+    const lineEnd = text.indexOf('\r\n')
+    this.version = text.charCodeAt(7) - 0x30
+    this.status = Number(text.slice(9, 12))
+    this.phrase = text.slice(13, lineEnd)
+    // The common line is compared, all others are matched.
+    const isPlain = text.startsWith('HTTP/1.1 200 OK\r\n')
+    if (!isPlain && !statusLine.test(text.slice(0, lineEnd))) {
+      throw new MeshError('upstream_invalid', 'the status line is malformed')
+    }
+    return lineEnd + 2
   }
 
   private readLines(text: string, from: number, method: string, limits: HeadLimits): void {

@@ -3,8 +3,8 @@
 
 import { MeshError, meshError } from '../errors.ts'
 import { Body, type BodySink } from './body.ts'
-import { findHeadEnd, type HeadLimits } from './head.ts'
-import { latin1 } from './latin1.ts'
+import type { HeadLimits } from './head.ts'
+import { headText } from './latin1.ts'
 import { ResponseHead } from './status.ts'
 import type { Wire, WireHandler } from './wire.ts'
 
@@ -152,32 +152,30 @@ export class Upstream implements WireHandler, BodySink {
     let bytes = chunk
     let at = start
     let stop = end
-    let searched = 0
+    const { headBytes } = this.limits
     if (this.stash !== null) {
-      searched = Math.max(0, this.stash.length - 3)
       bytes = Buffer.concat([this.stash, chunk.subarray(start, end)])
       at = 0
       stop = bytes.length
       this.stash = null
     }
     while (this.phase === 'head' && at < stop) {
-      const headEnd = findHeadEnd(bytes, at + searched, stop)
-      searched = 0
-      if ((headEnd === -1 ? stop : headEnd) - at > this.limits.headBytes) {
-        this.fail(new MeshError('upstream_invalid', `the response head exceeds ${this.limits.headBytes} bytes`))
-        return
-      }
-      if (headEnd === -1) {
+      const text = headText(bytes, at, stop, headBytes)
+      if (text === '') {
+        if (stop - at > headBytes) {
+          this.fail(new MeshError('upstream_invalid', `the response head exceeds ${headBytes} bytes`))
+          return
+        }
         this.stash = Buffer.copyBytesFrom(bytes, at, stop - at)
         return
       }
       try {
-        this.head.parse(latin1(bytes, at, headEnd), this.method, this.limits)
+        this.head.parse(text, this.method, this.limits)
       } catch (thrown) {
         this.fail(meshError(thrown))
         return
       }
-      at = headEnd
+      at += text.length
       this.useHead()
     }
     if (this.phase === 'body') this.takeBody(bytes, at, stop)

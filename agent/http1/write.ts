@@ -1,23 +1,8 @@
 // Heads as they go out: the lines as they came, what this hop alone says about itself added (RFC 9110 section 7.6).
 
-import { randomFillSync, randomUUID } from 'node:crypto'
 import type { RequestHead } from './head.ts'
-import { hex } from './latin1.ts'
+import { newRequestId, newTraceparent } from './ids.ts'
 import type { ResponseHead } from './status.ts'
-
-const pool = Buffer.allocUnsafe(24 * 128)
-let used = pool.length
-
-/** A fresh W3C traceparent (Trace Context section 3.2), not sampled: sampling is for those who collect traces. */
-function newTraceparent(): string {
-  if (used === pool.length) {
-    randomFillSync(pool)
-    used = 0
-  }
-  const at = used
-  used += 24
-  return `00-${hex(pool, at, at + 16)}-${hex(pool, at + 16, at + 24)}-00`
-}
 
 /** What a hop tells the upstream about the caller. */
 export interface Forwarding {
@@ -47,7 +32,7 @@ export function requestText(head: RequestHead, forwarding: Forwarding): string {
   }
   const proto = head.hasForwardedProto ? '' : 'x-forwarded-proto: http\r\n'
   const trace = head.traceparent === '' ? `traceparent: ${newTraceparent()}\r\n` : ''
-  const id = head.requestId === '' ? `x-request-id: ${randomUUID()}\r\n` : ''
+  const id = head.requestId === '' ? `x-request-id: ${newRequestId()}\r\n` : ''
   const via = head.version === 1 ? 'via: 1.1 weft\r\n' : 'via: 1.0 weft\r\n'
   return `${head.method} ${head.target} HTTP/1.1\r\nhost: ${authority}\r\n${head.lines.block()}${forwardedFor}${proto}${trace}${id}${via}${forwarding.lines}`
 }

@@ -10,7 +10,13 @@ const defaultPort = 80
 /** Names kept per snapshot; random Hosts that don't resolve are never kept, so that this is a bound, not a tuning knob. */
 const maxRemembered = 4_096
 
-const remembered = new WeakMap<Snapshot, Map<string, Port>>()
+/** What Hosts have led to, for each mesh port (or, negative, port named on the entry port) and namespace of callers. */
+interface Memory {
+  readonly byNamespace: Map<string, Map<number, Map<string, Port>>>
+  names: number
+}
+
+const memories = new WeakMap<Snapshot, Memory>()
 
 /**
  * Resolves what a caller asked for.
@@ -27,19 +33,36 @@ export function destination(
   hostPort: number,
   namespace: string,
 ): Port | MeshError {
-  let names = remembered.get(snapshot)
-  if (names === undefined) {
-    names = new Map()
-    remembered.set(snapshot, names)
+  let memory = memories.get(snapshot)
+  if (memory === undefined) {
+    memory = { byNamespace: new Map(), names: 0 }
+    memories.set(snapshot, memory)
   }
-  const question = `${meshPort === 0 ? -hostPort : meshPort} ${namespace} ${host}`
-  const known = names.get(question)
+  const place = meshPort === 0 ? -hostPort : meshPort
+  const known = memory.byNamespace.get(namespace)?.get(place)?.get(host)
   if (known !== undefined) return known
   const found = resolve(snapshot, meshPort, host, hostPort, namespace)
-  if (found instanceof MeshError) return found
-  if (names.size >= maxRemembered) names.clear()
-  names.set(question, found)
+  if (!(found instanceof MeshError)) remember(memory, namespace, place, host, found)
   return found
+}
+
+function remember(memory: Memory, namespace: string, place: number, host: string, port: Port): void {
+  if (memory.names >= maxRemembered) {
+    memory.byNamespace.clear()
+    memory.names = 0
+  }
+  let byPlace = memory.byNamespace.get(namespace)
+  if (byPlace === undefined) {
+    byPlace = new Map()
+    memory.byNamespace.set(namespace, byPlace)
+  }
+  let byHost = byPlace.get(place)
+  if (byHost === undefined) {
+    byHost = new Map()
+    byPlace.set(place, byHost)
+  }
+  byHost.set(host, port)
+  memory.names++
 }
 
 function resolve(
