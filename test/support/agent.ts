@@ -43,7 +43,7 @@ export interface AgentUnderTest {
   readonly twice: Exchange[]
   readonly messages: FromThread[]
   /** Changes the configuration. */
-  apply(...resources: Resource[]): Promise<void>
+  apply(...resources: (Resource | Gone)[]): Promise<void>
   /** Takes something out of the configuration. */
   remove(...gone: Gone[]): Promise<void>
   stop(): Promise<void>
