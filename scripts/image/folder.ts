@@ -1,9 +1,18 @@
-// Makes the folder of the image: what the mesh's processes and the demo need at run time and nothing else, under `app/`, with
-// the code compiled beforehand by the Node that runs this script. The Dockerfile and the tests on a cluster both pack it.
-// usage: node scripts/image/folder.ts FOLDER
+// Makes the folder of the image: what the mesh's processes and the demo need at run time and nothing else. The code lies under
+// `app/`, compiled beforehand; Node is the one that runs this script. The Dockerfile and the tests on a cluster both pack it.
+// usage: node scripts/image/folder.ts FOLDER        Needs Linux, and root or user namespaces for a chroot.
 
 import { execFileSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,9 +23,6 @@ const own = ['package.json', 'LICENSE', 'agent', 'controller', 'scripts/demo']
 
 /** Types, source maps and texts: a third of the dependencies, and no process reads them. LICENSE files stay. */
 const unread = /\.(d\.[cm]?ts|map|md|markdown)$/
-
-/** Where manifests/base tells Node to look for compiled code, under `app/`. */
-const compiled = '.compiled'
 
 /** Loads all of the code that runs in pods, without starting any of it. */
 const programs = [
@@ -39,8 +45,8 @@ function dependencies(): string[] {
 }
 
 /** Copies files and folders of the repository; a package's own packages come under their own names. */
-function copy(app: string, paths: string[]): void {
-  for (const path of paths) {
+function copyCode(app: string): void {
+  for (const path of [...own, ...dependencies()]) {
     const from = join(root, path)
     const filter = (source: string) => {
       const inside = relative(from, source)
@@ -50,12 +56,31 @@ function copy(app: string, paths: string[]): void {
   }
 }
 
-/** Runs the programs once: V8 parses nothing twice, and a process at rest is a quarter smaller for it. */
-function compile(app: string): void {
-  // Portable: found again where the folder's name is another one, and by another user.
-  const env = { NODE_COMPILE_CACHE: join(app, compiled), NODE_COMPILE_CACHE_PORTABLE: '1' }
-  for (const args of programs) {
-    execFileSync(process.execPath, args, { cwd: app, env, stdio: ['ignore', 'ignore', 'inherit'] })
+/** Copies Node and the libraries that it loads: the image needs no other base. */
+function copyNode(top: string): void {
+  const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).match(/\/\S+/g) ?? []
+  for (const library of libraries) {
+    mkdirSync(join(top, dirname(library)), { recursive: true })
+    copyFileSync(library, join(top, library))
+  }
+  mkdirSync(join(top, 'usr/bin'), { recursive: true })
+  copyFileSync(process.execPath, join(top, 'usr/bin/node'))
+  mkdirSync(join(top, 'etc'))
+  // /etc/hosts first, as everywhere.
+  writeFileSync(join(top, 'etc/nsswitch.conf'), 'hosts: files dns\n')
+}
+
+/**
+ * Runs the programs once: V8 parses nothing twice, and a process at rest is a quarter smaller for it. Compiled code tells its
+ * file's path in stack traces, so it is made where it will lie.
+ */
+function compile(top: string): void {
+  // As in manifests/base. Portable: any user finds it again.
+  const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: '/app/.compiled', NODE_COMPILE_CACHE_PORTABLE: '1' }
+  const chroot = ['chroot', top, '/usr/bin/node']
+  const [command = '', ...first] = process.getuid?.() === 0 ? chroot : ['unshare', '--map-root-user', ...chroot]
+  for (const [file = '', ...args] of programs) {
+    execFileSync(command, [...first, `/app/${file}`, ...args], { env, stdio: ['ignore', 'ignore', 'inherit'] })
   }
 }
 
@@ -63,7 +88,9 @@ function compile(app: string): void {
 function share(top: string): void {
   chmodSync(top, 0o755)
   for (const entry of readdirSync(top, { recursive: true, withFileTypes: true })) {
-    if (!entry.isSymbolicLink()) chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644)
+    const path = join(entry.parentPath, entry.name)
+    const isProgram = entry.isDirectory() || relative(top, path).startsWith('usr/bin/') || /\.so(\.|$)/.test(path)
+    if (!entry.isSymbolicLink()) chmodSync(path, isProgram ? 0o755 : 0o644)
   }
 }
 
@@ -76,8 +103,12 @@ if (existsSync(folder) && readdirSync(folder).length > 0) {
   console.error(`${folder} is not empty: name a new folder, so that nothing old gets into the image`)
   process.exit(1)
 }
-const app = join(resolve(folder), 'app')
-mkdirSync(app, { recursive: true })
-copy(app, [...own, ...dependencies()])
-compile(app)
-share(app)
+const top = resolve(folder)
+mkdirSync(join(top, 'app'), { recursive: true })
+copyCode(join(top, 'app'))
+copyNode(top)
+compile(top)
+share(top)
+// For programs that users exec: nothing of ours writes there, and with a read-only root nobody can.
+mkdirSync(join(top, 'tmp'))
+chmodSync(join(top, 'tmp'), 0o1777)
