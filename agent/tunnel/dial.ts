@@ -338,8 +338,16 @@ export function makeDialer(options: DialOptions): Dialer {
       const late = () => {
         group.queue.delete(pending)
         pending.cancelStream?.()
-        const what = `no stream to ${target.authority} by the agent at ${peerOf(target)} within ${connectMs} ms`
-        finish(pending, new MeshError('connect_failed', what), null)
+        const { source, authority } = target
+        // The peer was not even asked: that is nothing against it.
+        const isMissing = credentials.get(source) === null
+        const error = isMissing
+          ? new MeshError('no_identity', `no certificate for ${source} within ${connectMs} ms`)
+          : new MeshError(
+              'connect_failed',
+              `no stream to ${authority} by the agent at ${peerOf(target)} in ${connectMs} ms`,
+            )
+        finish(pending, error, null)
       }
       const pending: Pending = {
         target,
