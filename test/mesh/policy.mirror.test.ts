@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { shadowHost } from '../../agent/mirror/send.ts'
 import type { Resource, ServicePolicy } from '../../controller/contract/resources.ts'
 import { startPair } from '../support/pair.ts'
-import { answerEach, type Shop, startShop } from '../support/policy.ts'
+import { answerEach, countsOf, type Shop, startShop } from '../support/policy.ts'
 import { RawServer, rawConnect } from '../support/raw.ts'
 import { get, host, ok, plain, post } from '../support/rawmesh.ts'
 import { endpoints, service, spec } from '../support/resources.ts'
@@ -53,17 +53,10 @@ describe('policy: mirroring', () => {
 
   /** What became of copies so far, from the counters that the control thread reads. */
   async function outcomes(): Promise<Record<string, number>> {
-    // Series are announced a turn after they begin.
-    await new Promise(setImmediate)
-    const buffers = shop.agent.messages.flatMap((message) => (message.type === 'slots' ? [message.buffer] : []))
     const found: Record<string, number> = {}
-    for (const message of shop.agent.messages) {
-      if (message.type !== 'series') continue
-      for (const { kind, stretch, first, labels } of message.added) {
-        if (kind !== 'mirrors') continue
-        expect(labels.slice(0, 4)).to.deep.equal(['shop', 'web', '80', 'shop/shadow'])
-        found[labels[4]!] = new Float64Array(buffers[stretch]!)[first]!
-      }
+    for (const [labels, [count]] of await countsOf(shop.agent, 'mirrors')) {
+      expect(labels).to.match(/^shop web 80 shop\/shadow /)
+      found[labels.slice('shop web 80 shop/shadow '.length)] = count!
     }
     return found
   }

@@ -3,6 +3,7 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Clock } from '../../agent/clock.ts'
 import type { Resource, ServicePolicy } from '../../controller/contract/resources.ts'
 import { type AgentUnderTest, startAgent } from './agent.ts'
 import { RawServer, type RawSocket, rawConnect } from './raw.ts'
@@ -23,6 +24,7 @@ export interface ShopOptions {
   endpoints?: number
   flags?: string[]
   random?: () => number
+  clock?: Clock
   /** Beside the mesh, the callers and `shop/web`. */
   resources?: Resource[]
 }
@@ -60,6 +62,7 @@ export async function startShop(options: ShopOptions = {}): Promise<Shop> {
     address: `${network}.1`,
     flags: options.flags ?? [],
     ...(options.random === undefined ? {} : { random: options.random }),
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
     resources: [
       workload(callerAddress(0), { account: 'shop/client', pod: 'shop/client-1' }),
       workload(callerAddress(1), { account: 'shop/other', pod: 'shop/other-1' }),
@@ -90,7 +93,7 @@ export async function startShop(options: ShopOptions = {}): Promise<Shop> {
     },
     change: (policy) => agent.apply(web(policy)),
     async stop() {
-      for (const socket of callers) socket.destroy()
+      for (const socket of callers) socket.reset()
       try {
         await clean(agent)
       } finally {
@@ -102,12 +105,15 @@ export async function startShop(options: ShopOptions = {}): Promise<Shop> {
 }
 
 /** Answers each whole request, on every connection of a server, by what it is told; null: not at all. */
-export function answerEach(server: RawServer, answer: (request: string, number: number) => string | null): void {
+export function answerEach(
+  server: RawServer,
+  answer: (request: string, number: number) => string | null | Promise<string>,
+): void {
   let number = 0
   server.each((connection) => {
     const serve = async () => {
       for (;;) {
-        const response = answer(await connection.readMessage(), number++)
+        const response = await answer(await connection.readMessage(), number++)
         if (response !== null) connection.send(response)
       }
     }
@@ -128,4 +134,20 @@ export async function startServer(
       await new Promise((resolve) => server.close(resolve))
     },
   }
+}
+
+/** The first slots of an agent's series of a kind, by their labels: what the control thread publishes. */
+export async function countsOf(agent: AgentUnderTest, kind: string, slots = 1): Promise<Map<string, number[]>> {
+  // Series are announced a turn after they begin.
+  await new Promise(setImmediate)
+  const buffers = agent.messages.flatMap((message) => (message.type === 'slots' ? [message.buffer] : []))
+  const found = new Map<string, number[]>()
+  for (const message of agent.messages) {
+    if (message.type !== 'series') continue
+    for (const { kind: own, stretch, first, labels } of message.added) {
+      if (own !== kind) continue
+      found.set(labels.join(' '), [...new Float64Array(buffers[stretch]!).subarray(first, first + slots)])
+    }
+  }
+  return found
 }
