@@ -13,9 +13,11 @@ import { replaceRoot } from '../../controller/authority/keep.ts'
 import { type RunningAuthority, startAuthority } from '../../controller/authority/start.ts'
 import { kubeStore } from '../../controller/authority/store.ts'
 import { systemClock } from '../../controller/clock.ts'
+import { ApiError } from '../../controller/errors.ts'
+import type { Api } from '../../controller/observe/api.ts'
 import type { Pod } from '../../controller/observe/objects.ts'
 import { emptyWorld, type World } from '../../controller/observe/world.ts'
-import { type Server, startServer } from '../../controller/serve.ts'
+import { type Handler, type Server, startServer } from '../../controller/serve.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 import { until } from '../support/until.ts'
 
@@ -40,9 +42,9 @@ eachCluster(
       for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
     })
 
-    function replica(name: string): RunningAuthority {
+    function replica(name: string, api: Pick<Api, 'request'> = cluster.api): RunningAuthority {
       const running = startAuthority({
-        api: cluster.api,
+        api,
         clock: systemClock,
         log: pino({ level: 'silent' }),
         world: () => world,
@@ -167,6 +169,57 @@ eachCluster(
         expect(published.some(({ type }) => type === 'certificate')).to.equal(false)
         expect(identity.trouble()).to.include('403')
       }
+    })
+
+    it('takes a certificate for a snapshot from the pod’s own address while no token can be reviewed', async () => {
+      let isAway = false
+      const request: Api['request'] = (method, path, options) =>
+        isAway && path.endsWith('tokenreviews')
+          ? Promise.reject(new ApiError('no answer', { status: 0 }))
+          : cluster.api.request(method, path, options)
+      const running = replica('controller-1', { request })
+      await running.opened
+      const who: Handler = (incoming, response) => {
+        const { pathname, searchParams } = new URL(incoming.url!, 'http://c')
+        if (pathname !== '/who') return false
+        const claim = { node: searchParams.get('node')!, pod: searchParams.get('pod')! }
+        void running.authenticate(incoming, claim).then((verdict) => response.end(JSON.stringify(verdict)))
+        return true
+      }
+      server = await startServer('127.0.0.1', 0, [who, running.handle], running.tls)
+      const labels = { 'app.kubernetes.io/name': 'weft-agent' }
+      const here = await pod('weft-agent-1', 'n1', 'weft-agent', labels)
+      const other = await pod('weft-agent-2', 'n2', 'weft-agent', labels)
+      const placed = (each: Pod, podIP: string): [string, Pod] => [
+        `${namespace}/${each.metadata.name}`,
+        { ...each, status: { phase: 'Running', podIP, podIPs: [{ ip: podIP }] } },
+      ]
+      world = { ...world, pods: new Map([placed(here, '127.0.0.1'), placed(other, '127.0.0.2')]) }
+      const { identity } = await agent(await token(here, 'weft-authority'))
+      const stranger = (await agent('nonsense')).identity
+      await until(() => identity.trouble() === '')
+      isAway = true
+
+      async function ask(by: IdentityPart, node: string, name: string): Promise<Record<string, unknown>> {
+        const origin = `https://127.0.0.1:${server!.port}`
+        const headers = { authorization: 'Bearer renewed' }
+        const path = `/who?node=${node}&pod=${name}`
+        const { body } = await by.dispatcher().request({ origin, path, method: 'GET', headers })
+        return (await body.json()) as Record<string, unknown>
+      }
+      expect(await ask(identity, 'n1', 'weft-agent-1')).to.deep.equal({
+        agent: { node: 'n1', pod: 'weft-agent-1', podUid: here.metadata.uid },
+      })
+      expect(await ask(identity, 'n2', 'weft-agent-1')).to.deep.include({ status: 403 })
+      // All agents have one identity: another pod's address is what tells them apart.
+      expect(await ask(identity, 'n2', 'weft-agent-2')).to.deep.include({ status: 503 })
+      expect(await ask(stranger, 'n1', 'weft-agent-1')).to.deep.include({ status: 503 })
+      // Never another certificate for a certificate.
+      writeFileSync(join(folders[0]!, 'token'), 'renewed')
+      identity.retain(new Set([`${namespace}/reviews`]), new Set([`${namespace}/reviews`]))
+      const problem = () => identity.list().find(({ account }) => account === `${namespace}/reviews`)?.problem ?? ''
+      await until(() => problem() !== '')
+      expect(problem()).to.equal('the authority answered 503')
     })
 
     it('rotates its own root on the API, step by step', async () => {

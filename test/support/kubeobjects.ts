@@ -17,7 +17,9 @@ export interface Objects {
   node(name: string): Promise<KubeObject>
   /** A running Pod with an address. */
   pod(namespace: string, name: string, node: string, ip: string, labels?: Record<string, string>): Promise<Pod>
-  /** The same for an agent, with its ServiceAccount. */
+  /** One with a ServiceAccount, which is made if there is none. */
+  podOf(account: string, namespace: string, name: string, node: string, ip: string): Promise<Pod>
+  /** The same for an agent, with its labels. */
   agent(namespace: string, name: string, node: string, ip: string): Promise<Pod>
   /** A token of a Pod's ServiceAccount, bound to the Pod. */
   token(pod: Pod, audience: string): Promise<string>
@@ -67,6 +69,15 @@ export function openObjects(api: Api): Objects {
     return send<Pod>('GET', `${path}/${name}`)
   }
 
+  const withAccount: typeof pod = async (namespace, name, node, ip, more) => {
+    const path = `/api/v1/namespaces/${namespace}/serviceaccounts`
+    const metadata = { name: more.account, namespace }
+    await create(path, { apiVersion: 'v1', kind: 'ServiceAccount', metadata }).catch((thrown) => {
+      if (!hasStatus(thrown, 409)) throw thrown
+    })
+    return pod(namespace, name, node, ip, more)
+  }
+
   return {
     create,
     patch,
@@ -89,14 +100,11 @@ export function openObjects(api: Api): Objects {
       }),
     node: (name) => create('/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name } }),
     pod: (namespace, name, node, ip, labels = {}) => pod(namespace, name, node, ip, { labels, account: 'default' }),
-    async agent(namespace, name, node, ip) {
+    podOf: (account, namespace, name, node, ip) => withAccount(namespace, name, node, ip, { labels: {}, account }),
+    agent(namespace, name, node, ip) {
       const account = 'weft-agent'
-      const path = `/api/v1/namespaces/${namespace}/serviceaccounts`
-      const metadata = { name: account, namespace }
-      await create(path, { apiVersion: 'v1', kind: 'ServiceAccount', metadata }).catch((thrown) => {
-        if (!hasStatus(thrown, 409)) throw thrown
-      })
-      return pod(namespace, name, node, ip, { labels: { 'app.kubernetes.io/name': account }, account })
+      const labels = { 'app.kubernetes.io/name': account }
+      return withAccount(namespace, name, node, ip, { labels, account })
     },
     async token({ metadata, spec }, audience) {
       const { name, namespace, uid } = metadata
