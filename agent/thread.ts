@@ -14,6 +14,8 @@ import type { Post, Question, ToThread } from './mesh/thread.ts'
 import type { Mirror } from './mirror/mirror.ts'
 import type { AccessRecorder } from './observe/accesslog.ts'
 import type { Counters } from './observe/counters.ts'
+import { answerPermit } from './observe/explain.ts'
+import type { ThreadLog } from './observe/log.ts'
 import type { Acceptor } from './outbound/accept.ts'
 import type { CallerDesk } from './outbound/caller.ts'
 import type { Fuses } from './outbound/fuse.ts'
@@ -34,6 +36,7 @@ export interface ThreadParts {
   readonly holder: Holder
   readonly deadlines: Deadlines
   readonly counters: Counters
+  readonly log: ThreadLog
   readonly accessLog: AccessRecorder | null
   readonly credentials: Credentials
   readonly dialer: Dialer
@@ -118,6 +121,7 @@ export class DataThread {
         this.post({ type: 'answer', id: message.id, value: this.answer(message.what) })
         break
       case 'level':
+        this.parts.log.setLevel(message.level)
         break
     }
   }
@@ -140,7 +144,8 @@ export class DataThread {
   }
 
   private answer(what: Question): unknown {
-    const { dialer, tunnel, clock } = this.parts
+    const { dialer, tunnel, clock, holder } = this.parts
+    if (typeof what === 'object') return answerPermit(holder.snapshot, what.permit)
     switch (what) {
       case 'fuses':
         return this.fuses.report()

@@ -9,6 +9,7 @@ import { makeCredentials } from './identity/credentials.ts'
 import { InboundAcceptor, protocolHeader } from './inbound/accept.ts'
 import { isOpen } from './inbound/permit.ts'
 import { attendInbound } from './inbound/relay.ts'
+import { settleRefused } from './inbound/settle.ts'
 import { Admission } from './limits/admission.ts'
 import { LagGate } from './limits/lag.ts'
 import { Retries } from './limits/retry.ts'
@@ -20,7 +21,10 @@ import type { Post, ThreadStart, ToThread } from './mesh/thread.ts'
 import { Mirror } from './mirror/mirror.ts'
 import { AccessRecorder } from './observe/accesslog.ts'
 import { Counters } from './observe/counters.ts'
+import { Denials } from './observe/denials.ts'
+import { threadLog } from './observe/log.ts'
 import { CountingRecorder } from './observe/record.ts'
+import { Sparing } from './observe/sparing.ts'
 import { Acceptor } from './outbound/accept.ts'
 import { CallerDesk } from './outbound/caller.ts'
 import { Chooser } from './outbound/endpoint.ts'
@@ -54,8 +58,11 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const isDraining = () => state.isDraining
   const deadlines = new Deadlines(clock)
   const counters = new Counters(post, config.limits.series)
+  const log = threadLog(post, config.logLevel)
+  const sparing = new Sparing(log, clock)
+  const denials = new Denials(counters, sparing)
   const accessLog = config.accessLog ? new AccessRecorder(post, clock) : null
-  const recorders: Recorder[] = [new CountingRecorder(counters), ...(surroundings.recorders ?? [])]
+  const recorders: Recorder[] = [new CountingRecorder(counters), denials, ...(surroundings.recorders ?? [])]
   if (accessLog !== null) recorders.push(accessLog)
 
   // --- identity, and the tunnel's client side
@@ -157,17 +164,9 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     now: () => clock.now(),
     connect: (endpoint, done) => dialDirect(deadlines, endpoint, config.timeouts.connectMs, done),
     attend: (entry, down, up, onClosed) =>
-      attendInbound(
-        { config, clock, deadlines, snapshot, isDraining, recorders, onDenied: () => {} },
-        entry,
-        down,
-        up,
-        onClosed,
-      ),
-    onRefused: ({ reason, message }, { remoteAddress, authority, peer }, verdict) => {
-      const fields = { reason, peer: remoteAddress, source: peer.account, authority, rule: verdict?.rule ?? '' }
-      post({ type: 'log', level: 'warn', message: 'stream refused', fields: { ...fields, why: message } })
-    },
+      attendInbound({ config, clock, deadlines, snapshot, isDraining, recorders }, entry, down, up, onClosed),
+    onRefused: (error, ask, source, verdict) =>
+      settleRefused({ denials, log: sparing }, snapshot(), error, ask, source, verdict),
   })
   const tunnel = serveTunnel({
     credentials,
@@ -175,7 +174,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     connectionLimit: config.limits.connections,
     onAsk: (ask) => inbound.accept(ask),
     onRefused: (why, remoteAddress) =>
-      post({ type: 'log', level: 'warn', message: 'tunnel refused', fields: { peer: remoteAddress, why } }),
+      sparing.warn(`tunnel ${remoteAddress}`, { peer: remoteAddress, why }, 'tunnel refused'),
   })
 
   const ports = new Ports({
@@ -194,6 +193,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     holder,
     deadlines,
     counters,
+    log,
     accessLog,
     credentials,
     dialer,

@@ -12,7 +12,7 @@ import type { Snapshot } from '../mesh/snapshot.ts'
 import type { Connection } from '../path.ts'
 import type { TunnelAsk } from '../tunnel/serve.ts'
 import { inboundCaller, sourceAccount } from './caller.ts'
-import { denied, permit, type Verdict } from './permit.ts'
+import { anyRequest, denied, permit, type Verdict } from './permit.ts'
 
 /** The header of a CONNECT that tells how its bytes are to be read; what it claims can only make the permit stricter. */
 export const protocolHeader = 'weft-protocol'
@@ -37,7 +37,7 @@ export interface InboundOptions {
   /** Makes the stream's relay, which resumes the wire when it can take bytes. */
   readonly attend: (inbound: Inbound, down: Wire, up: Wire, onClosed: () => void) => Connection
   /** A stream was refused: counted and logged. */
-  readonly onRefused: (error: MeshError, ask: TunnelAsk, verdict: Verdict | null) => void
+  readonly onRefused: (error: MeshError, ask: TunnelAsk, source: Key | null, verdict: Verdict | null) => void
 }
 
 const authorityForm = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/
@@ -82,7 +82,7 @@ export class InboundAcceptor<C extends Connection = Connection> {
     const cancel = options.connect(entry.endpoint, (error, wire) => {
       if (isGone) wire?.destroy()
       else if (error !== null) {
-        options.onRefused(error, ask, null)
+        options.onRefused(error, ask, sourceAccount(entry.caller), null)
         ask.refuse(error.status, error.reason)
       } else this.attend(entry, ask, wire!)
     })
@@ -98,8 +98,10 @@ export class InboundAcceptor<C extends Connection = Connection> {
   private letIn(ask: TunnelAsk): Inbound | MeshError {
     const { options } = this
     const snapshot = options.snapshot()
+    const caller = inboundCaller(ask.remoteAddress, ask.peer, options.agentAccount())
+    const source = sourceAccount(caller)
     const refuse = (error: MeshError, verdict: Verdict | null = null) => {
-      options.onRefused(error, ask, verdict)
+      options.onRefused(error, ask, source, verdict)
       return error
     }
     if (options.isDraining()) return refuse(new MeshError('draining'))
@@ -110,19 +112,11 @@ export class InboundAcceptor<C extends Connection = Connection> {
     if (workload === null || workload.account !== ask.account) {
       return refuse(new MeshError('denied', `${ask.authority} is no pod of ${ask.account} on this node`))
     }
-    const caller = inboundCaller(ask.remoteAddress, ask.peer, options.agentAccount())
     const port = Number(ask.authority.slice(ask.authority.indexOf(':') + 1))
     const isHttp = ask.headers.some(([name, value]) => name === protocolHeader && value === 'http')
-    if (!isHttp) {
-      const source = sourceAccount(caller)
-      const verdict = permit(snapshot, source, workload.account, port, null)
-      if (!verdict.isAllowed) return refuse(denied(verdict, source, workload.account), verdict)
-    }
-    return {
-      caller,
-      endpoint: this.endpointOf(workload, port, snapshot),
-      isHttp,
-    }
+    const verdict = permit(snapshot, source, workload.account, port, isHttp ? anyRequest : null)
+    if (!verdict.isAllowed) return refuse(denied(verdict, source, workload.account), verdict)
+    return { caller, endpoint: this.endpointOf(workload, port, snapshot), isHttp }
   }
 
   private endpointOf(workload: WorkloadResource, port: number, snapshot: Snapshot): Endpoint {

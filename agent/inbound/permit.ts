@@ -34,6 +34,12 @@ interface Rule {
   readonly notHttp: Verdict
 }
 
+/**
+ * Stands for whatever a stream will carry, each request of which is permitted by itself: allowed if any could be. Who is
+ * refused for it does not even get a connection to the pod.
+ */
+export const anyRequest: MatchInput = { method: '', path: '', header: () => null }
+
 const allowedByMode: Verdict = { isAllowed: true, cause: 'mode', rule: '' }
 const deniedByMode: Verdict = { isAllowed: false, cause: 'mode', rule: '' }
 const deniedToSource: Verdict = { isAllowed: false, cause: 'source', rule: '' }
@@ -48,7 +54,7 @@ const compiled = new WeakMap<AccessResource, readonly Rule[]>()
  * @param source the caller's account, `namespace/name`; null: it has no identity, and matches no rule
  * @param destination the account of the pod that was chosen; empty for a foreign address
  * @param port the pod's port, not the Service's
- * @param input the request; null for opaque TCP
+ * @param input the request, or `anyRequest`; null for opaque TCP
  */
 export function permit(
   snapshot: Snapshot,
@@ -68,6 +74,22 @@ export function permit(
     if (closeness[verdict.cause] > closeness[closest.cause]) closest = verdict
   }
   return closest
+}
+
+/** What each rule of a destination says by itself, in the order in which they are asked: for /debug/permit. */
+export function explain(
+  snapshot: Snapshot,
+  source: Key | null,
+  destination: Key,
+  port: number,
+  input: MatchInput | null,
+): { rule: Key; cause: Cause }[] {
+  const access = snapshot.access.get(destination)
+  if (access === undefined) return []
+  return rulesOf(access).map((rule) => ({
+    rule: rule.allowed.rule,
+    cause: source === null ? 'source' : judge(rule, source, port, input).cause,
+  }))
 }
 
 /**
@@ -94,6 +116,7 @@ function judge(rule: Rule, source: Key, port: number, input: MatchInput | null):
   if (rule.ports !== null && !rule.ports.has(port)) return rule.wrongPort
   if (rule.matches === null) return rule.allowed
   if (input === null) return rule.notHttp
+  if (input === anyRequest && rule.matches.length > 0) return rule.allowed
   for (let i = 0; i < rule.matches.length; i++) if (rule.matches[i]!.test(input)) return rule.allowed
   return rule.wrongRoute
 }

@@ -12,7 +12,7 @@ import { requestText, responseText } from '../http1/write.ts'
 import { clientCertLine } from '../identity/header.ts'
 import { localBackend } from '../mesh/local.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
-import type { Recorder } from '../outbound/settle.ts'
+import { type Recorder, settle } from '../outbound/settle.ts'
 import type { Connection, HttpPath } from '../path.ts'
 import { Relay } from '../relay.ts'
 import { type OpaquePath, Stream } from '../stream.ts'
@@ -20,7 +20,6 @@ import { Upgrade } from '../upgrade/upgrade.ts'
 import type { Inbound } from './accept.ts'
 import { sourceAccount } from './caller.ts'
 import { denied, permit } from './permit.ts'
-import { type OnDenied, settleInbound } from './settle.ts'
 
 export interface InboundParts {
   readonly config: AgentConfig
@@ -29,7 +28,6 @@ export interface InboundParts {
   readonly snapshot: () => Snapshot
   readonly isDraining: () => boolean
   readonly recorders: readonly Recorder[]
-  readonly onDenied: OnDenied
 }
 
 /** The one connection to the pod that a stream stands for. */
@@ -158,7 +156,7 @@ export function attendInbound(
       done(null, isHttp ? hop.take() : up)
       return nothing
     },
-    settle: (exchange, now) => settleInbound(exchange, now, parts.recorders, parts.onDenied),
+    settle: (exchange, now) => settle(exchange, now, parts.recorders),
   }
 
   if (!isHttp) return new Stream(path, down, caller, 0, onClosed)

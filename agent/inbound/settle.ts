@@ -1,21 +1,43 @@
-// Last step of the inbound path: ends an exchange as the outbound path does, and says aloud who was refused.
+// Last step of the inbound path. An exchange ends as on the outbound path (outbound/settle.ts); here end the streams that
+// never carried one, because they were refused.
 
-import type { Exchange } from '../exchange.ts'
-import { type Recorder, settle } from '../outbound/settle.ts'
+import type { Key } from '../../controller/contract/resources.ts'
+import type { MeshError } from '../errors.ts'
+import { localBackend } from '../mesh/local.ts'
+import type { Snapshot } from '../mesh/snapshot.ts'
+import type { Denials } from '../observe/denials.ts'
+import type { Sparing } from '../observe/sparing.ts'
+import type { TunnelAsk } from '../tunnel/serve.ts'
+import type { Verdict } from './permit.ts'
 
-/** What is told of a refused caller. */
-export type OnDenied = (exchange: Exchange) => void
+/** `255.255.255.255:65535` and a little more: what is longer is no address. */
+const authorityShown = 24
+
+/** Who is told of refused streams. */
+export interface Refusals {
+  readonly denials: Denials
+  readonly log: Sparing
+}
 
 /**
- * Ends an exchange of the inbound path.
- * @param now clock's ms
+ * Says who was refused a stream, and why.
+ * @param source the caller's account; null: it has no identity
+ * @param verdict of the access rules, if they were asked
  */
-export function settleInbound(
-  exchange: Exchange,
-  now: number,
-  recorders: readonly Recorder[],
-  onDenied: OnDenied,
+export function settleRefused(
+  { denials, log }: Refusals,
+  snapshot: Snapshot,
+  { reason, message }: MeshError,
+  { remoteAddress: peer, authority, account: destination }: TunnelAsk,
+  source: Key | null,
+  verdict: Verdict | null,
 ): void {
-  if (exchange.reason === 'denied' && !exchange.isSettled) onDenied(exchange)
-  settle(exchange, now, recorders)
+  const fields = { source: source ?? '', destination, peer, authority: authority.slice(0, authorityShown) }
+  if (verdict !== null && !verdict.isAllowed) {
+    const service = localBackend(snapshot, authority)?.port.service.key ?? ''
+    denials.tell({ source: fields.source, destination, verdict, service }, fields)
+  } else {
+    const kind = `${reason} ${peer} ${fields.source} ${destination}`
+    log.warn(kind, { ...fields, reason, why: message }, 'stream refused')
+  }
 }

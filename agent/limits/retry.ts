@@ -2,7 +2,7 @@
 // conditions, repeating can do no harm, and the service's budget has room, so that retries never multiply an outage.
 
 import type { ServicePolicy } from '../../controller/contract/resources.ts'
-import type { Reason } from '../errors.ts'
+import { type Reason, reasonFacts } from '../errors.ts'
 
 export interface RetrySettings {
   /** Further attempts where the policy says nothing. */
@@ -201,8 +201,8 @@ function hasStatus({ all5xx, statuses }: Conditions, status: number): boolean {
 /** A failure of the mesh's own counts as the status that the caller would get, too. */
 function meets(on: Conditions, { reason, status, isSent }: Failure): boolean {
   if (reason === null) return hasStatus(on, status)
-  // Nothing was sent: no connection, no handshake, or a peer that is going away.
-  if (!isSent) return on.connect || hasStatus(on, 502)
+  // Nothing was sent: no connection, no handshake, or a peer that is going away. But a refusal is one everywhere.
+  if (!isSent) return reasonFacts(reason).retryable && (on.connect || hasStatus(on, 502))
   if (reason === 'upstream_timeout') return on.timeout || hasStatus(on, 504)
   if (reason === 'upstream_reset' || reason === 'upstream_invalid') return on.reset || hasStatus(on, 502)
   return false

@@ -57,8 +57,20 @@ export interface SetLevel {
   level: LogLevel
 }
 
+/** May this caller do that there? (observe/explain.ts) */
+export interface PermitQuestion {
+  /** The caller's account, or the address of a pod of this node; empty: no identity. */
+  source: string
+  /** The account of the pod, or the address of an endpoint. */
+  destination: string
+  /** The pod's port. */
+  port: number
+  /** null: an opaque connection. */
+  request: { method: string; path: string; headers: [name: string, value: string][] } | null
+}
+
 /** What the debug endpoints ask of a thread. */
-export type Question = 'fuses' | 'exchanges' | 'pools'
+export type Question = 'fuses' | 'exchanges' | 'pools' | { permit: PermitQuestion }
 
 /** Answered by `answer` with the same id. */
 export interface Ask {

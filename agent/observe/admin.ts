@@ -9,6 +9,7 @@ import { http } from '../client.ts'
 import { type AgentConfig, isLogLevel, type LogLevel } from '../config.ts'
 import type { Wanted } from '../mesh/store.ts'
 import type { Question } from '../mesh/thread.ts'
+import { readPermitQuestion } from './explain.ts'
 import { type Metric, metricsPage, metricsType } from './metrics.ts'
 import type { Ready } from './ready.ts'
 
@@ -118,6 +119,14 @@ function debugRoutes(sources: AdminSources): Routes {
     '/debug/fuses': question('fuses'),
     '/debug/exchanges': question('exchanges'),
     '/debug/pools': question('pools'),
+    '/debug/permit': get(async (query) => {
+      const asked = readPermitQuestion(query)
+      if (typeof asked === 'string') throw new Refusal(400, asked)
+      // All threads go by the same rules.
+      const [first] = await ask({ permit: asked })
+      if (first === undefined) throw new Refusal(503, 'no data thread has answered')
+      return json(first.value)
+    }),
     '/debug/identities': get(() => json(identities())),
     '/debug/log-level': [
       ...get(() => ({ type: plain, body: `${level()}\n` })),

@@ -49,8 +49,13 @@ export function controlLog(logger: Logger): ControlLog {
 
 const severity: Record<LogLevel, number> = { error: 0, warn: 1, info: 2, debug: 3, trace: 4 }
 
-/** A data thread's log: filters by level and posts the rest. pino would cost each thread megabytes. */
-export function threadLog(post: Post, level: LogLevel): Log & { setLevel(level: LogLevel): void } {
+/** A data thread's log. */
+export interface ThreadLog extends Log {
+  setLevel(level: LogLevel): void
+}
+
+/** Makes a data thread's log: it filters by level and posts the rest. pino would cost each thread megabytes. */
+export function threadLog(post: Post, level: LogLevel): ThreadLog {
   let most = severity[level]
   const write =
     (level: LogLevel): Write =>

@@ -2,7 +2,6 @@
 
 import { reasonNumber } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
-import type { Verdict } from '../inbound/permit.ts'
 import type { Counters } from './counters.ts'
 
 /** Counts exchanges; fits the Recorder of outbound/settle.ts. */
@@ -20,14 +19,8 @@ export class CountingRecorder {
     const number = port === null ? 0 : port.number
     const key = backend === null ? '' : backend.key
     const why = reason === null ? -1 : reasonNumber(reason)
-    if (reason === 'denied' && exchange.verdict !== null) this.#deny(exchange, exchange.verdict)
     if (port?.protocol === 'tcp') this.#counters.stream(direction, service, number, key).settle(why)
     else this.#counters.route(direction, service, number, key).settle(status, why, durationMs, bytesUp, bytesDown)
-  }
-
-  #deny({ caller, endpoint }: Exchange, { cause, rule }: Verdict): void {
-    const source = caller.workload?.account ?? ''
-    this.#counters.count('denials', '', [source, endpoint?.spec.account ?? '', cause, rule])
   }
 
   recordTwice(): void {

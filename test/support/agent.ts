@@ -6,6 +6,8 @@ import type { Exchange } from '../../agent/exchange.ts'
 import type { IdentityMessage } from '../../agent/identity/messages.ts'
 import { limitMemory } from '../../agent/limits/shared.ts'
 import type { FromThread } from '../../agent/mesh/thread.ts'
+import { Gatherer } from '../../agent/observe/gather.ts'
+import { pathMetrics, type Sample } from '../../agent/observe/metrics.ts'
 import type { Recorder } from '../../agent/outbound/settle.ts'
 import type { DataThread } from '../../agent/thread.ts'
 import { startThread } from '../../agent/worker.ts'
@@ -42,6 +44,8 @@ export interface AgentUnderTest {
   /** Exchanges that were settled twice: always a bug. */
   readonly twice: Exchange[]
   readonly messages: FromThread[]
+  /** The samples of a metric that are not 0, as they stand. */
+  metric(name: string): Sample[]
   /** Changes the configuration. */
   apply(...resources: (Resource | Gone)[]): Promise<void>
   /** Takes something out of the configuration. */
@@ -76,9 +80,16 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     },
   }
   const messages: FromThread[] = []
+  const gatherer = new Gatherer()
+  const shelf = gatherer.join(0)
+  const metrics = pathMetrics(gatherer)
   const thread = startThread(
     { config, thread: 0, threads: 1, limits: limitMemory(1) },
-    (message) => messages.push(message),
+    (message) => {
+      messages.push(message)
+      if (message.type === 'slots') gatherer.addSlots(shelf, message.buffer)
+      else if (message.type === 'series') gatherer.change(shelf, message)
+    },
     {
       clock: options.clock ?? systemClock,
       random: options.random ?? Math.random,
@@ -118,6 +129,11 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     settled,
     twice,
     messages,
+    metric: (name) => {
+      const found = metrics.find((metric) => metric.name === name)
+      if (found === undefined) throw new Error(`there is no metric ${name}`)
+      return found.read().filter(({ value }) => value !== 0)
+    },
     apply,
     remove: apply,
     stop: async () => {

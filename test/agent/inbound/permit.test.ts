@@ -1,7 +1,7 @@
 // The access rules as a table, decided on a snapshot without a socket.
 
 import { expect } from 'chai'
-import { type Cause, denied, isOpen, permit } from '../../../agent/inbound/permit.ts'
+import { anyRequest, type Cause, denied, isOpen, permit } from '../../../agent/inbound/permit.ts'
 import type { MatchInput } from '../../../agent/mesh/match.ts'
 import type { AccessRule, RouteMatch } from '../../../controller/contract/resources.ts'
 import { input, snapshot } from '../../support/snapshot.ts'
@@ -101,6 +101,18 @@ const rows: Row[] = [
   // Routes: HTTPRouteGroup.
   ['its route', { rules: [rule({ http: [route({ path: '/api' })] })] }, 'shop/web', 80, get('/api/x'), true, 'rule'],
   ['another route', { rules: [rule({ http: [route({ path: '/api' })] })] }, 'shop/web', 80, get('/'), false, 'route'],
+  [
+    'any request, where one could fit',
+    { rules: [rule({ http: [route({ path: '/a' })] })] },
+    'shop/web',
+    80,
+    anyRequest,
+    true,
+    'rule',
+  ],
+  ['any request, where none could', { rules: [rule({ http: [] })] }, 'shop/web', 80, anyRequest, false, 'route'],
+  ['any request to another port', { rules: [rule({ ports: [1] })] }, 'shop/web', 80, anyRequest, false, 'port'],
+  ['any request of another source', { rules: [rule({})] }, 'shop/other', 80, anyRequest, false, 'source'],
   ['a missing group allows nothing', { rules: [rule({ http: [] })] }, 'shop/web', 80, get('/'), false, 'route'],
   [
     'a broken expression allows nothing',

@@ -58,6 +58,8 @@ describe('limits retry', () => {
         { reason: 'caller_gone', status: 0, isSent: true },
         false,
       ],
+      ['a refusal by access rules', {}, 'GET', 1, { reason: 'denied', status: 0, isSent: false }, false],
+      ['a peer without room', {}, 'GET', 1, { reason: 'overloaded', status: 0, isSent: false }, true],
       ['nothing named', on(), 'GET', 1, refused, false],
     ]
     for (const [title, policy, method, attempts, failure, expected] of cases) {

@@ -82,6 +82,30 @@ describe('agent/observe/admin', () => {
     expect([response.status, await response.text()]).to.deep.equal([503, `${ailment}\n`])
   })
 
+  it('asks a data thread who may call whom, and says what a question lacks', async () => {
+    const origin = await start(adminServer)
+    const path = '/debug/permit?source=shop/a&destination=shop/b&port=80&method=GET&path=/x/../y'
+    const answer = await fetch(`${origin}${path}`)
+    expect([answer.status, await answer.json()]).to.deep.equal([
+      200,
+      {
+        permit: {
+          source: 'shop/a',
+          destination: 'shop/b',
+          port: 80,
+          request: { method: 'GET', path: '/y', headers: [] },
+        },
+      },
+    ])
+    const flawed = await fetch(`${origin}/debug/permit?source=shop/a&destination=shop/b`)
+    expect([flawed.status, await flawed.text()]).to.deep.equal([
+      400,
+      'port must be the port of the pod, from 1 to 65535\n',
+    ])
+    sources = { ...sources, ask: async () => [] }
+    expect((await fetch(`${await start(adminServer)}${path}`)).status).to.equal(503)
+  })
+
   it('serves metrics, escaped', async () => {
     const response = await fetch(`${await start(statsServer)}/metrics`)
     expect(response.headers.get('content-type')).to.equal('text/plain; version=0.0.4; charset=utf-8')
