@@ -1,3 +1,5 @@
+// The controller's flags and variables.
+
 import { expect } from 'chai'
 import { HelpWanted, readConfig } from '../../controller/config.ts'
 import { ConfigError } from '../../controller/errors.ts'

@@ -1,3 +1,5 @@
+// The controller as a process against every Kubernetes API at hand: what it writes, repairs and tells agents.
+
 import { expect } from 'chai'
 import type { Pod, Service } from '../../controller/observe/objects.ts'
 import { type AgentProof, openLink } from '../support/agentlink.ts'

@@ -7,7 +7,7 @@ import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
 import type { PodTemplate } from '../../scripts/local/objects.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 
-const folders = ['manifests/base', 'manifests/examples/shop']
+const folders = ['manifests/base', 'manifests/dns', 'manifests/examples/shop']
 
 eachCluster('manifests', (cluster) => {
   const strict = 'fieldValidation=Strict'
@@ -40,6 +40,13 @@ eachCluster('manifests', (cluster) => {
       }
     })
   }
+
+  it('of the examples say who may call reviews', async () => {
+    for (const object of readManifests(join(root, 'manifests/examples/reviews-access.yaml'))) {
+      const { status, body } = await cluster.test.request('POST', `${path(object)}?${strict}`, object)
+      expect(status, JSON.stringify(body)).to.equal(201)
+    }
+  })
 
   it('of the examples are accepted in place of the first split', async () => {
     for (const file of ['reviews-canary.yaml', 'reviews-split.yaml']) {

@@ -1,3 +1,5 @@
+// The controller's admin port, asked over HTTP.
+
 import { expect } from 'chai'
 import { openAdmin } from '../../../controller/admin/admin.ts'
 import { openMetrics, type Parts } from '../../../controller/admin/metrics.ts'

@@ -1,3 +1,5 @@
+// What the manifests promise: least rights, updates without a gap, labels.
+
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { root } from '../../../scripts/local/environment.ts'

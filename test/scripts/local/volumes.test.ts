@@ -1,3 +1,5 @@
+// What a pod finds at its mounts in local mode, and that it follows changes.
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
