@@ -27,7 +27,6 @@ export class Stream implements WireHandler, Timed, Connection {
   /** The caller has closed its side before the endpoint was reached. */
   private hasEnded = false
   private isOver = false
-  private bytesDown = 0
   private early: Buffer | null = null
 
   /**
@@ -151,7 +150,7 @@ export class Stream implements WireHandler, Timed, Connection {
     this.path.fuse.succeed(this.exchange, this.token)
     wire.handler = {
       onBytes: (chunk, start, end) => {
-        this.bytesDown += end - start
+        this.exchange.bytesDown += end - start
         this.touch()
         if (!this.down.writeCopy(chunk, start, end)) wire.pause()
       },
@@ -202,7 +201,6 @@ export class Stream implements WireHandler, Timed, Connection {
     path.deadlines.remove(this)
     if (this.up === null && exchange.attemptAt !== 0) path.fuse.abandon(exchange, this.token)
     this.letGo()
-    exchange.bytesDown = this.bytesDown
     exchange.reason = error?.reason ?? null
     path.settle(exchange, path.clock.now())
   }

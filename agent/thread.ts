@@ -16,6 +16,7 @@ import type { AccessRecorder } from './observe/accesslog.ts'
 import type { Counters } from './observe/counters.ts'
 import { answerPermit } from './observe/explain.ts'
 import type { ThreadLog } from './observe/log.ts'
+import type { StreamRecorder } from './observe/streams.ts'
 import type { Acceptor } from './outbound/accept.ts'
 import type { CallerDesk } from './outbound/caller.ts'
 import type { Fuses } from './outbound/fuse.ts'
@@ -36,6 +37,7 @@ export interface ThreadParts {
   readonly holder: Holder
   readonly deadlines: Deadlines
   readonly counters: Counters
+  readonly streams: StreamRecorder
   readonly log: ThreadLog
   readonly accessLog: AccessRecorder | null
   readonly credentials: Credentials
@@ -169,7 +171,7 @@ export class DataThread {
   /** Brings what is counted elsewhere into the counters. */
   private sample(): void {
     const { counters, hop, outbound, inbound } = this
-    const { admission, desk, retries, lag, clock } = this.parts
+    const { admission, desk, retries, streams, lag, clock } = this.parts
     counters.set('downstreamOpen', outbound.open + inbound.open)
     counters.set('downstreamOpened', outbound.accepted + inbound.accepted)
     counters.set('downstreamRefused', outbound.refused)
@@ -182,6 +184,8 @@ export class DataThread {
     counters.set('callersWaiting', desk.waiters)
     counters.set('budgetSpent', retries.exhausted)
     counters.set('loopLagMs', lag.lagMs)
+    for (const { current } of outbound.all()) if (current !== null) streams.look(current)
+    for (const { current } of inbound.all()) if (current !== null) streams.look(current)
     counters.tick(clock.now())
   }
 

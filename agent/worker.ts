@@ -25,6 +25,7 @@ import { Denials } from './observe/denials.ts'
 import { threadLog } from './observe/log.ts'
 import { CountingRecorder } from './observe/record.ts'
 import { Sparing } from './observe/sparing.ts'
+import { StreamRecorder } from './observe/streams.ts'
 import { Acceptor } from './outbound/accept.ts'
 import { CallerDesk } from './outbound/caller.ts'
 import { Chooser } from './outbound/endpoint.ts'
@@ -62,7 +63,8 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const sparing = new Sparing(log, clock)
   const denials = new Denials(counters, sparing)
   const accessLog = config.accessLog ? new AccessRecorder(post, clock) : null
-  const recorders: Recorder[] = [new CountingRecorder(counters), denials, ...(surroundings.recorders ?? [])]
+  const streams = new StreamRecorder(counters)
+  const recorders: Recorder[] = [new CountingRecorder(counters), streams, denials, ...(surroundings.recorders ?? [])]
   if (accessLog !== null) recorders.push(accessLog)
 
   // --- identity, and the tunnel's client side
@@ -193,6 +195,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     holder,
     deadlines,
     counters,
+    streams,
     log,
     accessLog,
     credentials,

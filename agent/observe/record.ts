@@ -14,13 +14,14 @@ export class CountingRecorder {
 
   /** Counts an exchange that has ended, after `durationMs`. */
   record(exchange: Exchange, durationMs: number): void {
+    // Opaque connections are counted while they live: streams.ts.
+    if (exchange.request === null) return
     const { direction, port, backend, status, reason, bytesUp, bytesDown } = exchange
     const service = port === null ? '' : port.service.key
     const number = port === null ? 0 : port.number
     const key = backend === null ? '' : backend.key
     const why = reason === null ? -1 : reasonNumber(reason)
-    if (port?.protocol === 'tcp') this.#counters.stream(direction, service, number, key).settle(why)
-    else this.#counters.route(direction, service, number, key).settle(status, why, durationMs, bytesUp, bytesDown)
+    this.#counters.route(direction, service, number, key).settle(status, why, durationMs, bytesUp, bytesDown)
   }
 
   recordTwice(): void {

@@ -90,6 +90,8 @@ export class Acceptor<C extends Connection = Connection> {
 
 /** A connection whose caller is not known yet. */
 class Waiting implements Connection {
+  /** No exchange has begun. */
+  readonly current = null
   cancel: () => void = () => {}
   private readonly wire: Wire
 

@@ -21,6 +21,7 @@ describe('policy: circuit breaking', () => {
   /** Requests that each endpoint has seen. */
   let seen: number[]
   let hanging: ServerResponse[]
+  let onRequest: (number: number) => void
 
   afterEach(async () => {
     await load?.stop()
@@ -32,11 +33,13 @@ describe('policy: circuit breaking', () => {
     manners = given
     seen = given.map(() => 0)
     hanging = []
+    onRequest = () => {}
     load = null
     servers = await Promise.all(
       given.map((_, number) =>
         startServer((_request, response) => {
           seen[number]!++
+          onRequest(number)
           const manner = manners[number]
           if (manner === 'hangs') hanging.push(response)
           else if (manner === 'slow') setTimeout(() => response.end('slow'), 100)
@@ -56,6 +59,11 @@ describe('policy: circuit breaking', () => {
   function run(): Load {
     load = startLoad({ host: agent.address, port: agent.port, headers: { host }, callers: 8, pauseMs: 2 })
     return load
+  }
+
+  function inFlight(number: number): number {
+    const pools = agent.thread.hop.report() as { endpoint: string; inFlight: number }[]
+    return pools.find(({ endpoint }) => endpoint.endsWith(`:${servers[number]!.port}`))?.inFlight ?? 0
   }
 
   /** The share of failures within the next few hundred requests. */
@@ -92,11 +100,16 @@ describe('policy: circuit breaking', () => {
     await open(['fails', 'well'], { breaker: { consecutive: 3, openMs: 300, maxOpenMs: 300 } })
     const own = run()
     await until(() => agent.thread.fuses.report().some(({ state }) => state === 'open'), 'an open breaker')
-    const before = seen[0]!
-    const failed = own.failures.length
-    await until(() => seen[0]! >= before + 3, 'three probes')
-    // Each was a request of its own, after a pause.
-    expect(own.failures.length - failed).to.be.within(2, 4)
+    // What was on its way when it opened has come back.
+    await until(() => inFlight(0) === 0, 'the last answers of the endpoint')
+    const times: number[] = []
+    onRequest = (number) => {
+      if (number === 0) times.push(performance.now())
+    }
+    await until(() => times.length >= 3, 'three probes')
+    expect(times[1]! - times[0]!).to.be.greaterThan(250)
+    expect(times[2]! - times[1]!).to.be.greaterThan(250)
+    expect(own.failures.length).to.be.lessThan(20)
   })
 
   it('uses all endpoints when all fail, and passes their answers on', async () => {
