@@ -7,11 +7,11 @@ import { type Pipeline, startPipeline } from '../../controller/pipeline.ts'
 import { defaultSettings } from '../../controller/resolve/settings.ts'
 import type { Topology } from '../../controller/resolve/topology.ts'
 import type { Translation } from '../../controller/translate/translate.ts'
-import { HandClock } from '../support/handclock.ts'
+import { FakeClock } from '../support/clock.ts'
 import { until } from '../support/until.ts'
 
 describe('pipeline', () => {
-  let clock: HandClock
+  let clock: FakeClock
   let pipeline: Pipeline
   let world: World
   let missing: string[]
@@ -23,7 +23,7 @@ describe('pipeline', () => {
   const translation = { common: [], nodes: new Map(), services: [], problems: [] } as Translation
 
   beforeEach(() => {
-    clock = new HandClock()
+    clock = new FakeClock()
     world = emptyWorld
     missing = []
     calls = []
@@ -52,7 +52,7 @@ describe('pipeline', () => {
 
   afterEach(() => pipeline.stop())
 
-  const asleep = () => until(() => clock.sleeping === 1)
+  const asleep = () => until(() => clock.pending === 1)
 
   async function tick(ms: number): Promise<void> {
     await asleep()

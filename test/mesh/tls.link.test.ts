@@ -16,8 +16,9 @@ import { makeTrust } from '../../agent/identity/trust.ts'
 import { linkTls } from '../../controller/authority/link.ts'
 import { type Root, readRoot } from '../../controller/authority/root.ts'
 import { signHandler } from '../../controller/authority/sign.ts'
-import { agentPod, handClock, testAuthority, testLog, testPod, testPods } from '../support/authority.ts'
+import { agentPod, testAuthority, testLog, testPod, testPods } from '../support/authority.ts'
 import { testLeaf, testRoot } from '../support/certificates.ts'
+import { FakeClock } from '../support/clock.ts'
 
 const controllerId = 'spiffe://cluster.local/ns/weft-system/sa/weft-controller'
 const agentId = 'spiffe://cluster.local/ns/weft-system/sa/weft-agent'
@@ -41,7 +42,7 @@ describe('mesh: TLS between agent and controller', () => {
   beforeEach(async () => {
     opened = await testAuthority({
       // Behind the real time, by which OpenSSL judges, so that it can be turned.
-      clock: handClock(Date.now() - 600_000),
+      clock: new FakeClock(0, Date.now() - 600_000),
       pods: testPods(
         agentPod('n1'),
         testPod('shop/reviews-1', 'n1', 'reviews'),
@@ -197,12 +198,12 @@ describe('mesh: TLS between agent and controller', () => {
       signers: [before],
     }
     opened.authority.acknowledge(report)
-    opened.clock.turn(61_000)
+    opened.clock.tick(61_000)
     await opened.authority.tick()
     expect(opened.authority.signer()).to.not.equal(before)
     // Whoever trusts the new root alone sees a certificate that it signed.
     opened.authority.acknowledge({ ...report, signers: [opened.authority.signer()] })
-    opened.clock.turn(61_000)
+    opened.clock.tick(61_000)
     await opened.authority.tick()
     expect(opened.authority.status().phase).to.equal('steady')
     access.use(trust(), null)

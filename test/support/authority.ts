@@ -4,9 +4,9 @@ import { type Authority, type AuthorityOptions, openAuthority } from '../../cont
 import { type PodFacts, type PodIndex, podIndex } from '../../controller/authority/pods.ts'
 import type { TokenFacts } from '../../controller/authority/review.ts'
 import type { Store, Stored, StoreKind } from '../../controller/authority/store.ts'
-import type { Clock } from '../../controller/clock.ts'
 import type { Pod } from '../../controller/observe/objects.ts'
 import { emptyWorld } from '../../controller/observe/world.ts'
+import { FakeClock } from './clock.ts'
 
 /** A store that several replicas share, with versions as the API server keeps them. */
 export function memoryStore(): Store & {
@@ -41,31 +41,6 @@ export function memoryStore(): Store & {
     },
   }
   return store
-}
-
-/** The controller's clock, which only `turn` moves. */
-export function handClock(epoch = Date.now()): Clock & { turn(ms: number): void } {
-  let ms = 0
-  const sleepers = new Set<{ at: number; wake: () => void }>()
-  return {
-    now: () => ms,
-    wall: () => epoch + ms,
-    random: () => 0.5,
-    sleep: (wait, signal) =>
-      new Promise((resolve) => {
-        const sleeper = { at: ms + wait, wake: resolve }
-        sleepers.add(sleeper)
-        signal?.addEventListener('abort', () => resolve())
-      }),
-    turn(by) {
-      ms += by
-      for (const sleeper of sleepers) {
-        if (sleeper.at > ms) continue
-        sleepers.delete(sleeper)
-        sleeper.wake()
-      }
-    },
-  }
 }
 
 /** A pod as the API shows it. */
@@ -153,16 +128,16 @@ export function testLog() {
 export async function testAuthority(
   options: Partial<Omit<AuthorityOptions, 'clock' | 'store' | 'log'>> & {
     store?: ReturnType<typeof memoryStore>
-    clock?: ReturnType<typeof handClock>
+    clock?: FakeClock
   } = {},
 ): Promise<{
   authority: Authority
   store: ReturnType<typeof memoryStore>
-  clock: ReturnType<typeof handClock>
+  clock: FakeClock
   log: ReturnType<typeof testLog>
 }> {
   const store = options.store ?? memoryStore()
-  const clock = options.clock ?? handClock()
+  const clock = options.clock ?? new FakeClock(0, Date.now())
   const log = testLog()
   const pods = options.pods ?? testPods(agentPod('n1'), testPod('shop/reviews-1', 'n1', 'reviews'))
   const authority = await openAuthority({

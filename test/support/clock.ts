@@ -1,17 +1,23 @@
-// A clock whose hands the test turns.
+// A clock whose hands the test turns, for agent and controller alike.
 
-import type { Clock, Timer } from '../../agent/clock.ts'
+import type { Clock as AgentClock, Timer } from '../../agent/clock.ts'
+import type { Clock as ControllerClock } from '../../controller/clock.ts'
+import { until } from './until.ts'
 
 interface FakeTimer extends Timer {
   readonly run: () => void
   readonly at: number
 }
 
-export class FakeClock implements Clock {
+export class FakeClock implements AgentClock, ControllerClock {
   private ms: number
   private readonly epoch: number
   private readonly timers = new Set<FakeTimer>()
 
+  /**
+   * @param ms what the monotonic clock shows
+   * @param epoch what the wall clock shows
+   */
   constructor(ms = 1_000, epoch = Date.UTC(2026, 0, 1)) {
     this.ms = ms
     this.epoch = epoch - ms
@@ -25,6 +31,10 @@ export class FakeClock implements Clock {
     return this.epoch + this.ms
   }
 
+  random(): number {
+    return 0.5
+  }
+
   setTimeout(run: () => void, ms: number): Timer {
     const timer: FakeTimer = { run, at: this.ms + ms, unref: () => timer }
     this.timers.add(timer)
@@ -35,7 +45,19 @@ export class FakeClock implements Clock {
     this.timers.delete(timer as FakeTimer)
   }
 
-  /** How many timers run. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      if (signal?.aborted === true) return resolve()
+      const timer = this.setTimeout(resolve, ms)
+      const wake = () => {
+        this.clearTimeout(timer)
+        resolve()
+      }
+      signal?.addEventListener('abort', wake, { once: true })
+    })
+  }
+
+  /** How many timers run, sleepers included. */
   get pending(): number {
     return this.timers.size
   }
@@ -54,5 +76,14 @@ export class FakeClock implements Clock {
       next.run()
     }
     this.ms = end
+  }
+
+  /** Turns the hands in steps, and lets all sleepers go back to sleep after each. */
+  async run(ms: number, stepMs = 500): Promise<void> {
+    const { pending } = this
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.tick(Math.min(left, stepMs))
+      await until(() => this.pending >= pending)
+    }
   }
 }

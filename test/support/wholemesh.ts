@@ -23,7 +23,8 @@ import { emptyWorld, type World } from '../../controller/observe/world.ts'
 import { type Server, startServer } from '../../controller/serve.ts'
 import type { Encoded } from '../../controller/translate/translate.ts'
 import { openTransmitter, type Transmitter } from '../../controller/transmit/transmitter.ts'
-import { handClock, testPod } from './authority.ts'
+import { testPod } from './authority.ts'
+import { FakeClock } from './clock.ts'
 import type { KubeCluster } from './kubecluster.ts'
 import { QuietLog } from './quiet.ts'
 import { endpoints, mesh, service, spec, workload } from './resources.ts'
@@ -104,7 +105,7 @@ export async function startWholeMesh(
   const folder = mkdtempSync(join(tmpdir(), 'weft-whole-'))
   const trustFolder = join(folder, 'trust')
   const log = pino({ level: 'silent' })
-  const clock = handClock(Date.now() - 600_000)
+  const clock = new FakeClock(0, Date.now() - 600_000)
   const agents: WholeAgent[] = []
   const asked: Asked[] = []
   const callers = new Map<string, { node: string; account: string }>([
@@ -230,7 +231,7 @@ export async function startWholeMesh(
     get authority() {
       return running!.authority.open!.authority
     },
-    turn: (ms) => clock.turn(ms),
+    turn: (ms) => clock.tick(ms),
     asked,
     agents,
     startAgent,

@@ -143,7 +143,7 @@ describe('authority: review', () => {
     const { authority, clock } = await testAuthority({ pods: moving, review: counted.review })
     for (let count = 0; count < 5; count++) await authority.agent('Bearer agent.n1')
     expect(counted.asked).to.deep.equal(['weft-authority'])
-    clock.turn(10_001)
+    clock.tick(10_001)
     await authority.agent('Bearer agent.n1')
     expect(counted.asked).to.have.length(2)
     moving.set(agentPod('n1', { uid: 'the next one' }))

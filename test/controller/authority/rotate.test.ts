@@ -7,8 +7,9 @@ import { makeRequest } from '../../../agent/identity/request.ts'
 import type { Authority } from '../../../controller/authority/authority.ts'
 import { RootError } from '../../../controller/authority/root.ts'
 import { bundleHash, splitPem } from '../../../controller/contract/pem.ts'
-import { agentPod, handClock, memoryStore, testAuthority, testPod, testPods } from '../../support/authority.ts'
+import { agentPod, memoryStore, testAuthority, testPod, testPods } from '../../support/authority.ts'
 import { testRoot } from '../../support/certificates.ts'
+import { FakeClock } from '../../support/clock.ts'
 
 const identity = 'spiffe://cluster.local/ns/shop/sa/reviews'
 
@@ -105,7 +106,7 @@ describe('authority: rotation', () => {
     // One agent is not enough, nor one that reports another bundle.
     acknowledge(authority, 'n1', authority.trust())
     acknowledge(authority, 'n2', first)
-    clock.turn(3_600_000)
+    clock.tick(3_600_000)
     await authority.tick()
     expect(authority.status()).to.deep.include({ phase: 'trusting', waiting: ['weft-system/weft-agent-n2'] })
     acknowledge(authority, 'n2', authority.trust())
@@ -119,7 +120,7 @@ describe('authority: rotation', () => {
     // n1 has renewed, n2 still has a certificate of the old root.
     acknowledge(authority, 'n1', authority.trust())
     acknowledge(authority, 'n2', authority.trust(), [old, authority.signer()])
-    clock.turn(3_600_000)
+    clock.tick(3_600_000)
     await authority.tick()
     expect(authority.status()).to.deep.include({ phase: 'retiring', waiting: ['weft-system/weft-agent-n2'] })
     acknowledge(authority, 'n2', authority.trust())
@@ -136,21 +137,21 @@ describe('authority: rotation', () => {
     await authority.rotate()
     await authority.tick()
     for (const node of ['n1', 'n2']) acknowledge(authority, node, authority.trust())
-    clock.turn(61_000)
+    clock.tick(61_000)
     await authority.tick()
     const old = 'something old'
     for (const node of ['n1', 'n2']) acknowledge(authority, node, authority.trust(), [old])
-    clock.turn(86_400_000)
+    clock.tick(86_400_000)
     await authority.tick()
     expect(authority.status().phase).to.equal('retiring')
-    clock.turn(300_000)
+    clock.tick(300_000)
     await authority.tick()
     expect(authority.status().phase).to.equal('steady')
   })
 
   it('goes on where it stood after a crash before any write', async () => {
     const store = memoryStore()
-    const clock = handClock()
+    const clock = new FakeClock(0, Date.now())
     const all = pods()
     const open = () => testAuthority({ store, clock, pods: all }).then(({ authority }) => authority)
     let authority = await open()
@@ -159,7 +160,7 @@ describe('authority: rotation', () => {
     let crashes = 0
     const phases: string[] = []
     for (let round = 0; round < 40 && phases.at(-1) !== 'done'; round++) {
-      clock.turn(61_000)
+      clock.tick(61_000)
       for (const node of ['n1', 'n2']) acknowledge(authority, node, authority.trust())
       // The first write of each tick fails once, and the process with it.
       let isArmed = round % 2 === 0
@@ -183,7 +184,7 @@ describe('authority: rotation', () => {
 
   it('counts what agents acknowledged to other replicas', async () => {
     const store = memoryStore()
-    const clock = handClock()
+    const clock = new FakeClock(0, Date.now())
     const all = pods()
     const leader = await testAuthority({ store, clock, pods: all, replica: 'a' })
     const other = await testAuthority({ store, clock, pods: all, replica: 'b', isLeader: () => false })
@@ -193,7 +194,7 @@ describe('authority: rotation', () => {
     acknowledge(leader.authority, 'n1', leader.authority.trust())
     acknowledge(other.authority, 'n2', other.authority.trust())
     await other.authority.tick()
-    clock.turn(61_000)
+    clock.tick(61_000)
     await leader.authority.tick()
     expect(leader.authority.status().phase).to.equal('retiring')
     await other.authority.tick()
@@ -210,11 +211,11 @@ describe('authority: rotation', () => {
   it('begins by itself when the own root has a fifth of its lifetime left', async () => {
     const { authority, clock } = await testAuthority({ pods: pods() })
     const first = authority.signer()
-    clock.turn(7.9 * 365 * 86_400_000)
+    clock.tick(7.9 * 365 * 86_400_000)
     await authority.tick()
     await authority.tick()
     expect(authority.status().phase).to.equal('steady')
-    clock.turn(0.2 * 365 * 86_400_000)
+    clock.tick(0.2 * 365 * 86_400_000)
     await authority.tick()
     await authority.tick()
     expect(authority.status().phase).to.equal('trusting')
@@ -245,7 +246,7 @@ describe('authority: rotation', () => {
     await put(roots[1]!)
     await authority.tick()
     for (const node of ['n1', 'n2']) acknowledge(authority, node, authority.trust())
-    clock.turn(61_000)
+    clock.tick(61_000)
     await authority.tick()
     expect(authority.signer()).to.equal(roots[1]!.id)
     expect(authority.status().phase).to.equal('retiring')
@@ -266,9 +267,9 @@ describe('authority: rotation', () => {
 
   it('does not wait for anybody where the old root has expired', async () => {
     const store = memoryStore()
-    const clock = handClock()
+    const clock = new FakeClock(0, Date.now())
     await testAuthority({ store, clock, pods: pods() })
-    clock.turn(11 * 365 * 86_400_000)
+    clock.tick(11 * 365 * 86_400_000)
     const { authority } = await testAuthority({ store, clock, pods: pods() })
     await authority.rotate()
     await authority.tick()

@@ -5,8 +5,8 @@ import { pino } from 'pino'
 import { openCluster } from '../../../controller/observe/access.ts'
 import { openApi } from '../../../controller/observe/api.ts'
 import { type Election, startElection } from '../../../controller/observe/lease.ts'
+import { FakeClock } from '../../support/clock.ts'
 import { type FakeServer, json, kubeConfig, refuse, startFakeServer } from '../../support/fakeserver.ts'
-import { HandClock } from '../../support/handclock.ts'
 import { until } from '../../support/until.ts'
 
 const log = pino({ level: 'silent' })
@@ -20,7 +20,7 @@ describe('lease', () => {
   let server: FakeServer
   let lease: Lease | null
   let isDown: boolean
-  let candidates: { election: Election; events: string[]; clock: HandClock }[]
+  let candidates: { election: Election; events: string[]; clock: FakeClock }[]
 
   beforeEach(async () => {
     lease = null
@@ -47,7 +47,7 @@ describe('lease', () => {
 
   /** A candidate with a clock of its own; two sleepers mean that it has made its attempt. */
   async function stand(identity: string, skewMs = 0, url = server.url) {
-    const clock = new HandClock(skewMs)
+    const clock = new FakeClock(1_000, Date.UTC(2026, 0, 1) + skewMs)
     const events: string[] = []
     const election = startElection({
       api: openApi(openCluster(kubeConfig(url))),
@@ -61,7 +61,7 @@ describe('lease', () => {
     })
     const candidate = { election, events, clock }
     candidates.push(candidate)
-    await until(() => clock.sleeping === 2)
+    await until(() => clock.pending === 2)
     return candidate
   }
 

@@ -3,8 +3,8 @@
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { type Events, type Notice, openEvents } from '../../../controller/update/events.ts'
+import { FakeClock } from '../../support/clock.ts'
 import { type FakeServer, json, refuse, startFakeServer } from '../../support/fakeserver.ts'
-import { HandClock } from '../../support/handclock.ts'
 
 interface Stored {
   metadata: { name: string; namespace: string; resourceVersion: string }
@@ -14,7 +14,7 @@ interface Stored {
 describe('events', () => {
   let server: FakeServer
   let events: Events
-  let clock: HandClock
+  let clock: FakeClock
   let stored: Map<string, Stored>
   let refusal: number
 
@@ -25,7 +25,7 @@ describe('events', () => {
   beforeEach(async () => {
     stored = new Map()
     refusal = 0
-    clock = new HandClock()
+    clock = new FakeClock()
     server = await startFakeServer(({ method, url, body }, response) => {
       if (refusal !== 0) return refuse(response, refusal, 'Refused')
       const given = body as Stored
@@ -67,7 +67,7 @@ describe('events', () => {
       message: 'spec.service: no such Service',
       count: 1,
       reportingInstance: 'controller-1',
-      firstTimestamp: '2026-01-01T00:00:01Z',
+      firstTimestamp: '2026-01-01T00:00:00Z',
     })
     expect(event['involvedObject']).to.deep.equal(notice('a').object)
   })
