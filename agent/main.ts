@@ -118,6 +118,9 @@ async function run(): Promise<void> {
 
   const { address, dataThreads, controller } = config
   log.info({ version: facts.version, address, dataThreads, controller }, 'agent starts')
+  if (!controller.startsWith('https:')) {
+    log.warn({ controller }, 'the controller is not https: there are no identities, and nothing is encrypted')
+  }
   await agent.start(cached)
 }
 

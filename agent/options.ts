@@ -71,7 +71,7 @@ export function origin(fallback: string | null, help: string): Option<string> {
     const isOrigin = url !== null && /^https?:$/.test(url.protocol) && url.pathname === '/'
     return isOrigin && url.search + url.hash + url.username + url.password === ''
       ? url.origin
-      : refuse(given, 'an origin such as http://weft-controller.weft-system:15010')
+      : refuse(given, 'an origin such as https://weft-controller.weft-system:15010')
   }
   return { value: 'URL', fallback, help, parse }
 }

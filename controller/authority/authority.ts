@@ -1,7 +1,7 @@
 // The authority of one controller replica: follows the root's state, signs for agents, and, where it is the leader, moves
 // a rotation on. What it decides with is pure and stands in the files beside this one.
 
-import { createHash, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.ts'
 import { controllerAccount, formatIdentity, type SignResponse } from '../contract/identity.ts'
@@ -20,6 +20,7 @@ import {
   workingSecret,
 } from './keep.ts'
 import type { PodFacts, PodIndex } from './pods.ts'
+import { rememberReviews } from './remember.ts'
 import { Refusal, type ReviewRules, reviewAgent, reviewIdentity, type TokenReviewer } from './review.ts'
 import { RootError } from './root.ts'
 import {
@@ -82,31 +83,8 @@ export interface Authority {
 }
 
 const tickMs = 10_000
-/** A token found valid is not asked about again for so long; its pod is looked at each time. */
-const reviewedMs = 10_000
 /** An own root is followed by a new one when this part of its lifetime is left. */
 const rootRenewFraction = 0.2
-
-/** Remembers the tokens that were found valid, by their hash, for a few seconds. */
-function rememberReviews(review: TokenReviewer, clock: Clock): TokenReviewer {
-  const known = new Map<string, { until: number; facts: NonNullable<Awaited<ReturnType<TokenReviewer>>> }>()
-  return async (token, audience) => {
-    const key = createHash('sha256').update(token).digest('base64')
-    const now = clock.now()
-    for (const [each, { until }] of known) {
-      if (until > now) break
-      known.delete(each)
-    }
-    const found = known.get(key)
-    if (found !== undefined) return found.facts
-    const facts = await review(token, audience)
-    if (facts !== null) {
-      known.delete(key)
-      known.set(key, { until: clock.now() + reviewedMs, facts })
-    }
-    return facts
-  }
-}
 
 function readSignRequest(body: unknown): { identity: string; csr: Buffer } {
   const { identity, csr } = (typeof body === 'object' && body !== null ? body : {}) as Record<string, unknown>

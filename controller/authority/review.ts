@@ -57,11 +57,15 @@ interface TokenReview {
   }
 }
 
+/** An agent waits for the answer; when the API server hangs, it should soon hear that nobody can tell. */
+const reviewMs = 5_000
+
 /** Asks the API server by a TokenReview. */
 export function tokenReviewer(api: Pick<Api, 'request'>): TokenReviewer {
   return async (token, audience) => {
     const review = await api.request<TokenReview>('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
       body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token, audiences: [audience] } },
+      timeoutMs: reviewMs,
     })
     const { authenticated, audiences = [], user } = review.status ?? {}
     if (authenticated !== true) return null
