@@ -1,3 +1,5 @@
+// Token reviews are bounded: what is asked once, what is remembered, and for how long.
+
 import { expect } from 'chai'
 import { rememberReviews } from '../../../controller/authority/remember.ts'
 import type { TokenFacts } from '../../../controller/authority/review.ts'
