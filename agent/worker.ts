@@ -163,6 +163,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     isDraining: () => state.isClosed,
     most: config.limits.connections,
     agentAccount,
+    own: config.address,
     now: () => clock.now(),
     connect: (endpoint, done) => dialDirect(deadlines, endpoint, config.timeouts.connectMs, done),
     attend: (entry, down, up, onClosed) =>

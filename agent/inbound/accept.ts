@@ -31,6 +31,8 @@ export interface InboundOptions {
   readonly most: number
   /** The agents' own account, under which callers without identity travel. */
   readonly agentAccount: () => Key
+  /** The agent's own address: nothing of it is reached through a tunnel, though it is a pod of this node. */
+  readonly own: string
   readonly now: () => number
   /** Connects to a pod of this node. */
   readonly connect: (endpoint: Endpoint, done: (error: MeshError | null, wire: Wire | null) => void) => () => void
@@ -108,7 +110,7 @@ export class InboundAcceptor<C extends Connection = Connection> {
     if (this.connections.size >= options.most) {
       return refuse(new MeshError('overloaded', `${options.most} streams are open`))
     }
-    const workload = podOf(ask.authority, snapshot)
+    const workload = podOf(ask.authority, snapshot, options.own)
     if (workload === null || workload.account !== ask.account) {
       return refuse(new MeshError('denied', `${ask.authority} is no pod of ${ask.account} on this node`))
     }
@@ -127,11 +129,11 @@ export class InboundAcceptor<C extends Connection = Connection> {
   }
 }
 
-/** The live pod of this node that an authority names. */
-function podOf(authority: string, snapshot: Snapshot): WorkloadResource | null {
+/** The live pod of this node that an authority names, other than the agent's. */
+function podOf(authority: string, snapshot: Snapshot, own: string): WorkloadResource | null {
   const found = authorityForm.exec(authority)
   const port = Number(found?.[2])
   if (found === null || port === 0 || port > 65_535) return null
   const workload = snapshot.workloads.get(found[1]!)
-  return workload?.live === true ? workload : null
+  return workload?.live === true && workload.address !== own ? workload : null
 }
