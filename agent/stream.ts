@@ -5,24 +5,18 @@ import { MeshError } from './errors.ts'
 import { type Caller, Exchange } from './exchange.ts'
 import type { Timed } from './http1/deadline.ts'
 import { noHandler, type Wire, type WireHandler } from './http1/wire.ts'
-import type { Endpoint } from './mesh/endpoint.ts'
-import type { Connection, PathBase } from './path.ts'
-
-/** A path as a relay of opaque connections needs it. */
-export interface OpaquePath extends PathBase {
-  /** Opens a wire to the exchange's endpoint; see outbound/hop.ts. */
-  connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void
-}
+import type { Connection } from './path.ts'
+import { Reach, type WirePath } from './reach.ts'
 
 export class Stream implements WireHandler, Timed, Connection {
   deadlineAt = Number.POSITIVE_INFINITY
-  private readonly path: OpaquePath
+  private readonly path: WirePath
   private readonly down: Wire
   private readonly exchange: Exchange
   private readonly onClosed: () => void
+  private readonly reach: Reach
   private up: Wire | null = null
-  private token = 0
-  private tried: Endpoint[] | null = null
+  /** Ends what is still being decided before the first attempt. */
   private cancel: (() => void) | null = null
   /** The caller has closed its side before the endpoint was reached. */
   private hasEnded = false
@@ -33,11 +27,12 @@ export class Stream implements WireHandler, Timed, Connection {
    * @param meshPort the mesh port of the connection: it alone says which service is meant
    * @param onClosed called once, when the caller's side is closed
    */
-  constructor(path: OpaquePath, wire: Wire, caller: Caller, meshPort: number, onClosed: () => void) {
+  constructor(path: WirePath, wire: Wire, caller: Caller, meshPort: number, onClosed: () => void) {
     this.path = path
     this.down = wire
     this.onClosed = onClosed
     this.exchange = new Exchange(path.direction, path.snapshot(), caller, null, path.clock.now())
+    this.reach = new Reach(path, this.exchange, (error, up) => (error === null ? this.join(up!) : this.fail(error)))
     wire.handler = this
     wire.pause()
     path.deadlines.add(this)
@@ -45,7 +40,7 @@ export class Stream implements WireHandler, Timed, Connection {
     const cancel = path.route(this.exchange, meshPort, (verdict) => {
       isDecided = true
       this.cancel = null
-      if (verdict === null) this.attempt()
+      if (verdict === null) this.reach.start()
       else this.fail(verdict instanceof MeshError ? verdict : new MeshError('internal', 'a redirect without HTTP'))
     })
     if (!isDecided) this.cancel = cancel
@@ -109,45 +104,9 @@ export class Stream implements WireHandler, Timed, Connection {
 
   // --- the endpoint
 
-  private attempt(): void {
-    const { path, exchange } = this
-    const error = path.endpoint(exchange, this.tried)
-    if (error !== null) {
-      this.fail(error)
-      return
-    }
-    exchange.attempts++
-    exchange.attemptAt = path.clock.now()
-    exchange.endpoint!.inFlight++
-    this.token = path.fuse.begin(exchange)
-    let isAnswered = false
-    const cancel = path.connect(exchange, (failure, wire) => {
-      isAnswered = true
-      this.cancel = null
-      if (failure === null) this.join(wire!)
-      else this.onAttemptFailed(failure)
-    })
-    if (!isAnswered) this.cancel = cancel
-  }
-
-  private onAttemptFailed(error: MeshError): void {
-    const { path, exchange } = this
-    if (error.blame === 'upstream') path.fuse.fail(exchange, this.token)
-    else path.fuse.abandon(exchange, this.token)
-    this.letGo()
-    if (path.retry(exchange, { error, status: 0, isSent: false }) < 0) {
-      this.fail(error)
-      return
-    }
-    this.tried ??= []
-    this.tried.push(exchange.endpoint!)
-    // Nothing was sent: another endpoint may be tried at once.
-    this.attempt()
-  }
-
   private join(wire: Wire): void {
     this.up = wire
-    this.path.fuse.succeed(this.exchange, this.token)
+    this.reach.judge('succeed')
     wire.handler = {
       onBytes: (chunk, start, end) => {
         this.exchange.bytesDown += end - start
@@ -186,21 +145,14 @@ export class Stream implements WireHandler, Timed, Connection {
     this.down.reset()
   }
 
-  private letGo(): void {
-    const { exchange } = this
-    this.cancel?.()
-    this.cancel = null
-    if (exchange.attemptAt !== 0) exchange.endpoint!.inFlight--
-    exchange.attemptAt = 0
-  }
-
   private settle(error: MeshError | null): void {
     if (this.isOver) return
     this.isOver = true
     const { exchange, path } = this
     path.deadlines.remove(this)
-    if (this.up === null && exchange.attemptAt !== 0) path.fuse.abandon(exchange, this.token)
-    this.letGo()
+    this.cancel?.()
+    this.cancel = null
+    this.reach.leave()
     exchange.reason = error?.reason ?? null
     path.settle(exchange, path.clock.now())
   }

@@ -14,8 +14,9 @@ import { localBackend } from '../mesh/local.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
 import { type Recorder, settle } from '../outbound/settle.ts'
 import type { Connection, HttpPath } from '../path.ts'
+import type { WirePath } from '../reach.ts'
 import { Relay } from '../relay.ts'
-import { type OpaquePath, Stream } from '../stream.ts'
+import { Stream } from '../stream.ts'
 import { Upgrade } from '../upgrade/upgrade.ts'
 import type { Inbound } from './accept.ts'
 import { sourceAccount } from './caller.ts'
@@ -106,7 +107,7 @@ export function attendInbound(
 
   const identities = clientCertLine(snapshot().mesh.trustDomain, source, endpoint.spec.account)
 
-  const path: HttpPath & OpaquePath = {
+  const path: HttpPath & WirePath = {
     direction: 'inbound',
     clock,
     deadlines: parts.deadlines,

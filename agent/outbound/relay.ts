@@ -23,7 +23,8 @@ import type { Endpoint } from '../mesh/endpoint.ts'
 import type { Snapshot } from '../mesh/snapshot.ts'
 import type { Mirror } from '../mirror/mirror.ts'
 import type { AttemptFailure, HttpPath, Verdict } from '../path.ts'
-import { type OpaquePath, Stream } from '../stream.ts'
+import type { WirePath } from '../reach.ts'
+import { Stream } from '../stream.ts'
 import { Upgrade, type UpgradePath } from '../upgrade/upgrade.ts'
 import { callerNamespace, hasMoved } from './caller.ts'
 import { destination } from './destination.ts'
@@ -55,7 +56,7 @@ export interface OutboundParts {
 }
 
 /** Puts the outbound path together. */
-export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
+export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
   const { config, clock, random, snapshot, admission, chooser, hop, mirror } = parts
   const fuseOf = (exchange: Exchange): Fuse => parts.fuses.of(exchange.endpoint!, exchange.backend!.policy)
 
@@ -142,7 +143,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & OpaquePath {
     return delayMs
   }
 
-  const path: HttpPath & OpaquePath & UpgradePath = {
+  const path: HttpPath & WirePath & UpgradePath = {
     direction: 'outbound',
     clock,
     deadlines: parts.deadlines,

@@ -7,8 +7,8 @@ import { MeshError, meshError, type Reason, reasons, refusal } from '../errors.t
 import type { Exchange } from '../exchange.ts'
 import type { Timed } from '../http1/deadline.ts'
 import type { Wire, WireHandler } from '../http1/wire.ts'
-import type { Endpoint } from '../mesh/endpoint.ts'
-import type { Connection, PathBase } from '../path.ts'
+import type { Connection } from '../path.ts'
+import { Reach, verdictOn, type WirePath } from '../reach.ts'
 import type { WireDuplex } from './duplex.ts'
 
 /** How long a caller that was answered may take to close its side. */
@@ -23,9 +23,7 @@ const loadParts = async () => ({
 type Parts = Awaited<ReturnType<typeof loadParts>>
 let parts: Parts | null = null
 
-export interface UpgradePath extends PathBase {
-  /** Opens a wire to the exchange's endpoint. */
-  connect(exchange: Exchange, done: (error: MeshError | null, wire: Wire | null) => void): () => void
+export interface UpgradePath extends WirePath {
   /** Whether the endpoint is reached through another agent, whose word on its own failures counts. */
   isTunnelled?(exchange: Exchange): boolean
 }
@@ -43,10 +41,10 @@ export class Upgrade implements WireHandler, Timed, Connection {
   private readonly wire: Wire
   private readonly head: string
   private readonly done: () => void
+  private readonly reach: Reach
   private phase: Phase = 'reaching'
+  /** Ends what goes on with the endpoint's wire until it has answered. */
   private cancel: (() => void) | null = null
-  private tried: Endpoint[] | null = null
-  private token = 0
   /** Bytes have come before the endpoint has answered. */
   private isHasty = false
   private isSettled = false
@@ -65,13 +63,14 @@ export class Upgrade implements WireHandler, Timed, Connection {
     this.wire = wire
     this.head = head
     this.done = done
+    this.reach = new Reach(path, exchange, (error, up) => (error === null ? this.ask(up!) : this.fail(error)))
     const timeouts = exchange.port?.service.policy.timeouts
     this.deadlineAt = path.deadlines.now + (timeouts?.headMs ?? path.timeouts.firstByteMs)
     path.deadlines.add(this)
     wire.handler = this
     // Read while waiting: a paused wire shows neither FIN nor RST.
     wire.resume()
-    this.reach()
+    this.reach.start()
   }
 
   /** Nobody knows whether it is idle. */
@@ -111,40 +110,6 @@ export class Upgrade implements WireHandler, Timed, Connection {
   }
 
   // --- the endpoint
-
-  private reach(): void {
-    const { path, exchange } = this
-    const error = path.endpoint(exchange, this.tried)
-    if (error !== null) {
-      this.fail(error)
-      return
-    }
-    exchange.attempts++
-    exchange.attemptAt = path.clock.now()
-    exchange.endpoint!.inFlight++
-    this.token = path.fuse.begin(exchange)
-    let isAnswered = false
-    const cancel = path.connect(exchange, (failure, wire) => {
-      isAnswered = true
-      this.cancel = null
-      if (failure === null) this.ask(wire!)
-      else this.onUnreachable(failure)
-    })
-    if (!isAnswered) this.cancel = cancel
-  }
-
-  private onUnreachable(error: MeshError): void {
-    const { path, exchange } = this
-    this.leave(error.blame === 'upstream' ? 'fail' : 'abandon')
-    if (path.retry(exchange, { error, status: 0, isSent: false }) < 0) {
-      this.fail(error)
-      return
-    }
-    this.tried ??= []
-    this.tried.push(exchange.endpoint!)
-    // Nothing was sent: another endpoint may be tried at once.
-    this.reach()
-  }
 
   private ask(wire: Wire): void {
     this.phase = 'asking'
@@ -194,12 +159,10 @@ export class Upgrade implements WireHandler, Timed, Connection {
   }
 
   private answered(phase: Phase, status: number): void {
-    const { exchange, path } = this
     this.phase = phase
     this.cancel = null
-    exchange.status = status
-    if (status >= 500) path.fuse.fail(exchange, this.token)
-    else path.fuse.succeed(exchange, this.token)
+    this.exchange.status = status
+    this.reach.judge(status >= 500 ? 'fail' : 'succeed')
     this.touch()
   }
 
@@ -230,7 +193,7 @@ export class Upgrade implements WireHandler, Timed, Connection {
   }
 
   private onUnanswered(error: MeshError): void {
-    this.leave(error.blame === 'upstream' ? 'fail' : 'abandon')
+    this.reach.judge(verdictOn(error))
     this.fail(error)
   }
 
@@ -289,21 +252,11 @@ export class Upgrade implements WireHandler, Timed, Connection {
     this.up?.destroy(error)
   }
 
-  /** The exchange has no more to do with its endpoint. */
-  private leave(outcome: 'fail' | 'abandon' | null): void {
-    const { exchange, path } = this
-    if (exchange.attemptAt === 0) return
-    if (outcome === 'fail') path.fuse.fail(exchange, this.token)
-    else if (outcome === 'abandon') path.fuse.abandon(exchange, this.token)
-    exchange.endpoint!.inFlight--
-    exchange.attemptAt = 0
-  }
-
   private settle(reason: Reason | null): void {
     if (this.isSettled) return
     this.isSettled = true
     const { exchange, path } = this
-    this.leave(this.phase === 'switched' || this.phase === 'passing' ? null : 'abandon')
+    this.reach.leave()
     exchange.bytesUp = this.down?.bytesRead ?? 0
     exchange.bytesDown = this.down?.bytesWritten ?? 0
     exchange.reason ??= reason
