@@ -42,7 +42,12 @@ interface Running {
   /** Containers that can't be run, and why. */
   refused: Map<string, string>
   ending: Promise<void> | undefined
+  /** The next attempt to mount its volumes. */
+  retry: NodeJS.Timeout | undefined
 }
+
+/** The kubelet begins with this and doubles it. */
+const remountMs = 500
 
 /** Starts the stand-in; it follows the API until closed. */
 export function startKubelet(options: KubeletOptions): Kubelet {
@@ -77,13 +82,22 @@ export function startKubelet(options: KubeletOptions): Kubelet {
       containers: new Map(),
       refused: new Map(),
       ending: undefined,
+      retry: undefined,
     }
     running.set(pod.metadata.uid, one)
+    begin(one)
+  }
+
+  /** Mounts the volumes and starts the containers. A volume may name what is made later: that is tried again. */
+  function begin(one: Running): void {
+    const { pod, folder } = one
+    one.refused.clear()
     try {
       if (pod.spec.initContainers?.length) throw new Error('local mode runs no init containers')
       one.volumes = mountVolumes(cluster, pod, folder)
     } catch (error) {
       for (const container of pod.spec.containers) one.refused.set(container.name, (error as Error).message)
+      one.retry = setTimeout(() => begin(one), remountMs)
     }
     for (const container of pod.spec.containers) {
       if (!one.refused.has(container.name)) launch(one, container)
@@ -141,6 +155,7 @@ export function startKubelet(options: KubeletOptions): Kubelet {
   }
 
   async function stop(one: Running, graceMs: number): Promise<void> {
+    clearTimeout(one.retry)
     await Promise.all([...one.containers.values()].map((container) => container.stop(graceMs)))
     report(one)
     one.volumes?.close()

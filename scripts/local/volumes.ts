@@ -51,7 +51,11 @@ export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volume
     timers.add(timer)
   }
 
-  for (const volume of pod.spec.volumes ?? []) {
+  function end(): void {
+    for (const timer of timers) clearTimeout(timer)
+  }
+
+  function mount(volume: Volume): void {
     const path = join(folder, 'volumes', volume.name)
     mkdirSync(path, { recursive: true })
     folders.set(volume.name, path)
@@ -63,6 +67,15 @@ export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volume
       const { audience = apiAudience, expirationSeconds = defaultSeconds, path: file } = serviceAccountToken
       keepToken(audience, expirationSeconds, (token) => writeWhole(join(path, file), token))
     }
+  }
+
+  try {
+    for (const volume of pod.spec.volumes ?? []) mount(volume)
+  } catch (error) {
+    end()
+    // Another attempt starts from nothing.
+    rmSync(join(folder, 'volumes'), { recursive: true, force: true })
+    throw error
   }
   let kubeconfig: string | undefined
   if (pod.spec.automountServiceAccountToken !== false) {
@@ -84,7 +97,7 @@ export function mountVolumes(cluster: Cluster, pod: Pod, folder: string): Volume
     kubeconfig,
     close: () => {
       unwatch()
-      for (const timer of timers) clearTimeout(timer)
+      end()
     },
   }
 }

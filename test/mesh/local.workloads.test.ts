@@ -182,9 +182,8 @@ describe('mesh: local workloads', function () {
     await until(() => pods('each').length === 0, 'the end of its pods', 20_000)
   })
 
-  it('gives pods config maps, secrets, tokens and a kubeconfig as files', async () => {
+  it('gives pods config maps, secrets, tokens and a kubeconfig as files, once they are there', async () => {
     const metadata = { name: 'files', namespace: 'default' }
-    mesh.apply(JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { mode: 'fast' } }))
     mesh.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: { word: 'hush' } }))
     const spec = {
       restartPolicy: 'Never',
@@ -214,6 +213,9 @@ describe('mesh: local workloads', function () {
     }
     mesh.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata, spec }))
     const current = () => mesh.cluster.get<Pod>('pods', 'default', 'files')
+    const waiting = () => current()?.status?.containerStatuses?.[0]?.state.waiting
+    await until(() => waiting()?.message === 'volume config: no configmap files', 'the wait for the ConfigMap')
+    mesh.apply(JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { mode: 'fast' } }))
     await until(() => current()?.status?.phase === 'Succeeded', 'the end of the pod')
     const log = readFileSync(join(mesh.logFolder, 'default_files_main.log'), 'utf8')
     expect(JSON.parse(log)).to.deep.equal({
