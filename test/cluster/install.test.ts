@@ -1,0 +1,44 @@
+import { expect } from 'chai'
+import { list, pods, run, weft } from './kubectl.ts'
+import { agentLabel, agentOn, metric, withMesh } from './mesh.ts'
+
+describe('the mesh on a cluster', function () {
+  this.timeout(60_000)
+  const mesh = withMesh()
+
+  it('installs without a warning', () => {
+    expect(mesh().applied.errors).to.equal('')
+  })
+
+  it('has a ready agent on every node, at rest in at most 110 MB', async () => {
+    const nodes = (await list('', 'nodes')).map(({ metadata }) => metadata.name)
+    const agents = await pods('weft-system', agentLabel)
+    expect(agents.map(({ spec }) => spec.nodeName)).to.have.members(nodes)
+    for (const { metadata, spec, status } of agents) {
+      expect(status.containerStatuses[0], metadata.name).to.include({ ready: true, restartCount: 0 })
+      const resident = (await metric(spec.nodeName, 'process_resident_memory_bytes')) / 1024 / 1024
+      expect(resident, `MiB of ${metadata.name}`).to.be.below(110)
+    }
+  })
+
+  it('runs agents that can do nothing to their node', async () => {
+    const agent = await agentOn(mesh().here)
+    const script = `
+      import { readFileSync, writeFileSync } from 'node:fs'
+      const status = readFileSync('/proc/1/status', 'utf8')
+      const field = (name) => status.match(new RegExp(name + ':\\\\s+(\\\\S+)'))[1]
+      let written = ''
+      try { writeFileSync('/app/agent/main.ts', '') } catch (error) { written = error.code }
+      const services = Object.keys(process.env).filter((name) => /^WEFT_.*(HOST|PORT)/.test(name))
+      console.log(JSON.stringify([process.getuid(), field('CapEff'), field('CapBnd'), field('NoNewPrivs'), written, services]))`
+    const args = ['exec', '-n', 'weft-system', agent.metadata.name, '--', 'node', '--input-type=module', '-e', script]
+    const { out, errors } = await run('kubectl', args)
+    const none = '0000000000000000'
+    expect(JSON.parse(out || errors)).to.deep.equal([65_532, none, none, '1', 'EROFS', []])
+  })
+
+  it('finds itself well', async () => {
+    const { code, out } = await weft('check', '--fail-on', 'warn', '--wait', '20s')
+    expect(code, out).to.equal(0)
+  })
+})

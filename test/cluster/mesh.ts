@@ -1,0 +1,108 @@
+// The mesh and the shop on the cluster under test: put there once for all suites of a run, as users would. The shop's pods are
+// pinned, so that suites know which way a request takes.
+
+import { join } from 'node:path'
+import { root } from '../../scripts/local/environment.ts'
+import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
+import { apply, type Body, kubectl, list, pods, type Ran, rolledOut, run } from './kubectl.ts'
+
+export const agentLabel = 'app.kubernetes.io/name=weft-agent'
+export const controllerLabel = 'app.kubernetes.io/name=weft-controller'
+/** What the shop's clients call. */
+export const reviews = 'http://reviews-mesh:9080/reviews/0'
+
+/** Where everything is. */
+export interface Installed {
+  /** What applying the mesh said. */
+  applied: Ran
+  /** The node of productpage, details, ratings and reviews v2, … */
+  here: string
+  /** … and that of reviews v1 and v3. */
+  there: string
+}
+
+let installed: Promise<Installed> | undefined
+
+/** Gives a suite the mesh: installs it before the first of them. */
+export function withMesh(): () => Installed {
+  let found: Installed | undefined
+  before(async function () {
+    this.timeout(240_000)
+    installed ??= install()
+    found = await installed
+  })
+  return () => {
+    if (found === undefined) throw new Error('the mesh is there only while tests run')
+    return found
+  }
+}
+
+async function install(): Promise<Installed> {
+  if (!process.env['KUBECONFIG']) throw new Error('KUBECONFIG must name the cluster that the mesh is tested on')
+  const nodes: string[] = (await list('', 'nodes')).map(({ metadata }) => metadata.name)
+  const [here, there] = nodes
+  if (here === undefined || there === undefined) throw new Error('the cluster needs two nodes')
+  const namespaces: string[] = (await list('', 'namespaces')).map(({ metadata }) => metadata.name)
+  for (const name of ['weft-system', 'shop']) {
+    if (namespaces.includes(name)) throw new Error(`the cluster has a namespace ${name}: name one that nobody uses`)
+  }
+  const applied = await run('kubectl', ['apply', '-k', join(root, 'manifests/base')])
+  if (applied.code !== 0) throw new Error(applied.errors)
+  await rolledOut('weft-system', 'deployment/weft-controller')
+  await rolledOut('weft-system', 'daemonset/weft-agent')
+  return { applied, here, there }
+}
+
+/** Puts the shop on the cluster, pinned to nodes. */
+export async function openShop({ here, there }: Installed): Promise<void> {
+  const objects = readManifests(join(root, 'manifests/examples/shop'))
+  const isFar = (name: string) => name === 'reviews-v1' || name === 'reviews-v3'
+  await apply(...objects.map((object) => pin(object, isFar(object.metadata.name) ? there : here)))
+  const deployments = objects.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name)
+  for (const name of deployments) await rolledOut('shop', `deployment/${name}`)
+}
+
+function pin(object: Manifest, node: string): Manifest {
+  if (object.kind !== 'Deployment') return object
+  const copy = structuredClone(object) as Body
+  copy.spec.template.spec.nodeSelector = { 'kubernetes.io/hostname': node }
+  // Waiting for the first call of a probe is most of what a suite would wait for.
+  for (const container of copy.spec.template.spec.containers) container.readinessProbe.periodSeconds = 1
+  return copy
+}
+
+/** The split between two versions of reviews, in percent. */
+export function split(v1: number, v2: number): object {
+  return {
+    apiVersion: 'split.smi-spec.io/v1alpha4',
+    kind: 'TrafficSplit',
+    metadata: { name: 'reviews', namespace: 'shop' },
+    spec: {
+      service: 'reviews',
+      backends: [
+        { service: 'reviews-v1', weight: v1 },
+        { service: 'reviews-v2', weight: v2 },
+      ],
+    },
+  }
+}
+
+/** The agent of a node. */
+export async function agentOn(node: string): Promise<Body> {
+  const agents = await pods('weft-system', agentLabel)
+  const found = agents.find(({ spec }) => spec.nodeName === node)
+  if (found === undefined) throw new Error(`no agent on ${node}`)
+  return found
+}
+
+/** What the agents of a node have counted: the sum of a metric over the series with all of these labels. */
+export async function metric(node: string, name: string, labels: Record<string, string> = {}): Promise<number> {
+  const { metadata } = await agentOn(node)
+  const path = `/api/v1/namespaces/weft-system/pods/${metadata.name}:15020/proxy/metrics`
+  const lines = (await kubectl(['get', '--raw', path])).split('\n')
+  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`)
+  return lines
+    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    .filter((line) => wanted.every((pair) => line.includes(pair)))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
+}
