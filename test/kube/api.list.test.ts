@@ -5,9 +5,9 @@ import { type Body, backends, withApi } from '../support/api.ts'
 
 const table = { accept: 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json' }
 
-/** The status of a container that ended twenty minutes ago and runs again. */
+/** The status of a container that ended 20 and a half minutes ago, counted from now, and runs again. */
 function restarted(): Body {
-  const finishedAt = `${new Date(Date.now() - 1_205_000).toISOString().slice(0, 19)}Z`
+  const finishedAt = `${new Date(Date.now() - 1_230_000).toISOString().slice(0, 19)}Z`
   const lastState = { terminated: { exitCode: 1, finishedAt } }
   return { ready: true, restartCount: 2, state: { running: {} }, lastState }
 }
@@ -174,12 +174,13 @@ for (const backend of backends) {
       ['one that has failed', { state: { terminated: { exitCode: 3, reason: 'Error' } } }, ['0/1', 'Error', '0']],
       ['one that ended without a reason', { state: { terminated: { exitCode: 3 } } }, ['0/1', 'ExitCode:3', '0']],
       ['one that was restarted', { ready: true, restartCount: 2, state: { running: {} } }, ['1/1', 'Running', '2']],
-      ['one that was restarted after it had run', restarted(), ['1/1', 'Running', '2 (20m ago)']],
-    ] as [string, Body, string[]][]) {
+      ['one that was restarted after it had run', restarted, ['1/1', 'Running', '2 (20m ago)']],
+    ] as [string, Body | (() => Body), string[]][]) {
       it(`prints a pod with ${what}`, async () => {
         const spec = { containers: [{ name: 'c', image: 'i' }] }
         const pod = await create('pods', { kind: 'Pod', metadata: { name: 'p' }, spec })
-        const container = { name: 'c', image: 'i', imageID: '', ready: false, restartCount: 0, ...status }
+        const given = typeof status === 'function' ? status() : status
+        const container = { name: 'c', image: 'i', imageID: '', ready: false, restartCount: 0, ...given }
         const answer = await api().request('PUT', `${root}/pods/p/status`, {
           ...pod,
           status: { phase: 'Running', containerStatuses: [container] },

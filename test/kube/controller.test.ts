@@ -2,6 +2,7 @@
 
 import { expect } from 'chai'
 import type { Pod, Service } from '../../controller/observe/objects.ts'
+import { restMs } from '../../controller/resolve/meshports.ts'
 import { type AgentProof, openLink } from '../support/agentlink.ts'
 import { type ControllerProcess, startController } from '../support/controllerprocess.ts'
 import { eachCluster } from '../support/kubecluster.ts'
@@ -72,6 +73,12 @@ eachCluster('controller', (cluster) => {
     return ((await service(namespace, name))?.spec.ports ?? []).map(({ port }) => port)
   }
 
+  /** Owners of the mesh ports that rest: late callers are still told that there is no such service. */
+  async function resting(): Promise<string[]> {
+    const recorded = (await service(mesh, 'weft'))?.metadata.annotations?.['weft.dev/resting-ports'] ?? '[]'
+    return (JSON.parse(recorded) as [number, string, number][]).map(([, owner]) => owner)
+  }
+
   async function events(namespace: string, name: string): Promise<KubeEvent[]> {
     const list = await cluster.objects.list<KubeEvent>(`/api/v1/namespaces/${namespace}/events`)
     return list.filter(({ involvedObject, type }) => involvedObject.name === name && type === 'Warning')
@@ -127,7 +134,26 @@ eachCluster('controller', (cluster) => {
     await until(async () => (await ports(mesh, 'weft')).includes(http + 1000))
     await cluster.objects.remove(path)
     await until(async () => (await service(shop, 'reviews-mesh')) === null)
+    await until(async () => (await resting()).includes(`shared:${http}`))
+    expect(await ports(mesh, 'weft'), 'while they rest').to.include.members([http, http + 1000])
+  })
+
+  it('takes a port from the mesh Service when its rest is over', async () => {
+    await cluster.objects.service(shop, 'reviews', http)
+    const before = await start()
+    await until(async () => (await service(shop, 'reviews-mesh')) !== null)
+    await cluster.objects.remove(`/api/v1/namespaces/${shop}/services/reviews`)
+    await until(async () => (await resting()).includes(`shared:${http}`))
+    await before.stop()
+    const { metadata } = (await service(mesh, 'weft'))!
+    const record = JSON.parse(metadata.annotations!['weft.dev/resting-ports']!) as [number, string, number][]
+    const aged = record.map(([port, owner, sinceMs]) => [port, owner, sinceMs - restMs])
+    await cluster.objects.patch(`/api/v1/namespaces/${mesh}/services/weft`, {
+      metadata: { annotations: { 'weft.dev/resting-ports': JSON.stringify(aged) } },
+    })
+    await start('controller-b')
     await until(async () => !(await ports(mesh, 'weft')).includes(http))
+    expect(await resting()).not.to.include(`shared:${http}`)
   })
 
   it('removes all traces when the label goes, and keeps out what says so itself', async () => {
@@ -141,7 +167,7 @@ eachCluster('controller', (cluster) => {
     expect(await service(shop, 'reviews-mesh')).not.to.equal(null)
     await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
     await until(async () => (await service(shop, 'reviews-mesh')) === null)
-    await until(async () => !(await ports(mesh, 'weft')).includes(http))
+    await until(async () => (await resting()).includes(`shared:${http}`))
     expect([...(await services(cluster.objects, shop)).keys()].sort()).to.deep.equal(['db', 'reviews'])
     expect([...(await services(cluster.objects, mesh)).keys()]).to.deep.equal(['weft'])
   })
