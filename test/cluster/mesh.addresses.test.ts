@@ -67,6 +67,8 @@ describe('addresses on a cluster', function () {
     const script = `
       import net from 'node:net'
       const socket = net.connect(7000, 'raw-mesh')
+      // Before kube-proxy knows the new address, packets to it are lost, and so is the connection for good.
+      socket.setTimeout(2000, () => { console.log('silence'); socket.destroy() })
       socket.on('error', (error) => console.log(error.code))
       socket.end('GET /healthz HTTP/1.1\\r\\nhost: whatever\\r\\nconnection: close\\r\\n\\r\\n')
       socket.setEncoding('latin1').once('data', (head) => console.log(head.split('\\r\\n')[0]))`
