@@ -49,6 +49,22 @@ export class RawSocket {
     }
   }
 
+  /**
+   * Sends until nobody takes any more: until this socket has been full for some turns.
+   * @returns how many bytes
+   * @throws Error if they are taken without end
+   */
+  async sendUntilStuck(): Promise<number> {
+    const piece = Buffer.alloc(1 << 20, 'x')
+    for (let sent = 1; sent <= 200; sent++) {
+      this.send(piece)
+      const full = this.socket.writableLength
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      if (full > piece.length && this.socket.writableLength >= full) return sent * piece.length
+    }
+    throw new Error('nobody stops the sender')
+  }
+
   /** Sends FIN; the other direction stays open. */
   end(): void {
     this.socket.end()

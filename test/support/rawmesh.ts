@@ -20,6 +20,8 @@ export interface Bed {
   readonly server: RawServer
   /** A new caller's connection to the mesh port. */
   caller(port?: number): Promise<RawSocket>
+  /** A new caller that has sent a request, and the connection to the server that the request has opened. */
+  begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }>
   /**
    * Sends a request on a connection of its own, and expects it to be refused before any byte of it goes up.
    * @returns the response, whose connection must have been closed
@@ -50,6 +52,11 @@ export async function startBed(options: AgentOptions = {}): Promise<Bed> {
     agent,
     server,
     caller,
+    async begin(request) {
+      const socket = await caller()
+      socket.send(request)
+      return { caller: socket, endpoint: await server.next() }
+    },
     async refuse(request) {
       const before = server.received.length
       const socket = await caller()

@@ -5,7 +5,6 @@ import { expect } from 'chai'
 import { Dice } from '../../scripts/fuzz/dice.ts'
 import { readByOracle } from '../../scripts/fuzz/oracle.ts'
 import { FakeClock } from '../support/clock.ts'
-import type { RawSocket } from '../support/raw.ts'
 import { type Bed, clean, get, host, ok, okDown, post, reasonOf, refusalOf, startBed } from '../support/rawmesh.ts'
 import { until } from '../support/until.ts'
 
@@ -35,7 +34,7 @@ describe('chaos', function () {
       flags: ['--breaker-failures', '10000', '--breaker-minimum', '10000', '--retries', '0'],
     })
     // The first request starts what runs as long as the thread, the breakers' windows for one.
-    const { caller, endpoint } = await begin(get('/', 'Connection: close\r\n'))
+    const { caller, endpoint } = await bed.begin(get('/', 'Connection: close\r\n'))
     await endpoint.readMessage()
     endpoint.send(ok('', 'Connection: close\r\n'))
     await caller.gone()
@@ -43,12 +42,6 @@ describe('chaos', function () {
     await clean(bed.agent)
     bed.server.rewind()
     timers = clock.pending
-  }
-
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
   }
 
   /** Turns the clock in steps, as sweeps do. */
@@ -92,7 +85,7 @@ describe('chaos', function () {
     })
 
     it('a body that stops ends with 408 after 5 minutes, and the endpoint sees a reset', async () => {
-      const { caller, endpoint } = await begin(post('').replace('Length: 0', 'Length: 10'))
+      const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 10'))
       await endpoint.readThrough('\r\n\r\n')
       caller.send('half ')
       await endpoint.read(5)
@@ -103,7 +96,7 @@ describe('chaos', function () {
     })
 
     it('a body that goes on slowly is not cut off', async () => {
-      const { caller, endpoint } = await begin(post('').replace('Length: 0', 'Length: 10'))
+      const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 10'))
       await endpoint.readThrough('\r\n\r\n')
       for (const letter of '0123456789') {
         wait(4 * minutes)
@@ -116,20 +109,11 @@ describe('chaos', function () {
     })
 
     it('a caller that does not read stops the endpoint, and is reset after 5 minutes', async () => {
-      const { caller, endpoint } = await begin(get())
+      const { caller, endpoint } = await bed.begin(get())
       caller.socket.pause()
       await endpoint.readMessage()
       endpoint.send('HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n')
-      const piece = Buffer.alloc(1 << 20, 'x')
-      // Until the endpoint's own socket has been full for some turns.
-      let isStuck = false
-      for (let sent = 0; sent < 200 && !isStuck; sent++) {
-        endpoint.send(piece)
-        const full = endpoint.socket.writableLength
-        await new Promise((resolve) => setTimeout(resolve, 20))
-        isStuck = full > piece.length && endpoint.socket.writableLength >= full
-      }
-      expect(isStuck, 'that the endpoint is stopped').to.equal(true)
+      await endpoint.sendUntilStuck()
       wait(5 * minutes + seconds)
       await endpoint.gone()
       caller.socket.resume()
@@ -141,7 +125,7 @@ describe('chaos', function () {
 
   describe('slow endpoints', () => {
     it('no answer ends with 504 after 15 s', async () => {
-      const { caller, endpoint } = await begin(get())
+      const { caller, endpoint } = await bed.begin(get())
       await endpoint.readMessage()
       wait(14 * seconds)
       expect(caller.unread).to.equal('')
@@ -152,7 +136,7 @@ describe('chaos', function () {
     })
 
     it('half a head ends with 504', async () => {
-      const { caller, endpoint } = await begin(get())
+      const { caller, endpoint } = await bed.begin(get())
       await endpoint.readMessage()
       endpoint.send('HTTP/1.1 200 OK\r\nX-A: ')
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -163,7 +147,7 @@ describe('chaos', function () {
     })
 
     it('an answer that stops is cut off by a reset after 5 minutes', async () => {
-      const { caller, endpoint } = await begin(get())
+      const { caller, endpoint } = await bed.begin(get())
       await endpoint.readMessage()
       endpoint.send('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ')
       await caller.readThrough('half ')
@@ -173,7 +157,7 @@ describe('chaos', function () {
     })
 
     it('an answer that comes too late is nobody’s', async () => {
-      const { caller, endpoint } = await begin(get())
+      const { caller, endpoint } = await bed.begin(get())
       await endpoint.readMessage()
       wait(15 * seconds + 200)
       await caller.readMessage()
@@ -182,17 +166,9 @@ describe('chaos', function () {
     })
 
     it('an endpoint that does not read a body stops the caller, and ends in 504', async () => {
-      const { caller, endpoint } = await begin(post('').replace('Length: 0', 'Length: 1000000000'))
+      const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 1000000000'))
       endpoint.socket.pause()
-      const piece = Buffer.alloc(1 << 20, 'x')
-      let isStuck = false
-      for (let sent = 0; sent < 200 && !isStuck; sent++) {
-        caller.send(piece)
-        const full = caller.socket.writableLength
-        await new Promise((resolve) => setTimeout(resolve, 20))
-        isStuck = full > piece.length && caller.socket.writableLength >= full
-      }
-      expect(isStuck, 'that the caller is stopped').to.equal(true)
+      await caller.sendUntilStuck()
       wait(5 * minutes + seconds)
       expect(refusalOf(await caller.readMessage())).to.equal('504 upstream_timeout')
       endpoint.socket.resume()
@@ -233,7 +209,7 @@ describe('chaos', function () {
         const name = ['with length', 'in chunks', 'up to its end'][number]
         it(`the endpoint breaks off (${how}) a response ${name}`, async () => {
           for (let at = 0; at < response.length; at++) {
-            const { caller, endpoint } = await begin(get('/', 'Connection: close\r\n'))
+            const { caller, endpoint } = await bed.begin(get('/', 'Connection: close\r\n'))
             await endpoint.readMessage()
             if (at > 0) endpoint.send(response.slice(0, at))
             await until(() => endpoint.socket.writableLength === 0, 'that all is sent')
@@ -267,7 +243,7 @@ describe('chaos', function () {
   it('an endpoint that answers garbage', async () => {
     const dice = new Dice(7)
     for (let round = 0; round < 100; round++) {
-      const { caller, endpoint } = await begin(get('/', 'Connection: close\r\n'))
+      const { caller, endpoint } = await bed.begin(get('/', 'Connection: close\r\n'))
       await endpoint.readMessage()
       const start = dice.pick([
         '',
@@ -302,7 +278,7 @@ describe('chaos', function () {
 
   it('an endpoint that closes an idle connection at the moment of the next request', async () => {
     for (let round = 0; round < 20; round++) {
-      const { caller, endpoint } = await begin(get('/1'))
+      const { caller, endpoint } = await bed.begin(get('/1'))
       await endpoint.readMessage()
       endpoint.send(ok('1'))
       await caller.readMessage()

@@ -25,17 +25,11 @@ describe('floods on the wire', function () {
   }
   afterEach(() => bed.stop())
 
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
-  }
-
   it('7.46 as many headers as there may be, all named by Connection', async () => {
     await open()
     const names = Array.from({ length: 97 }, (_, index) => `x-${index}`)
     const lines = `Connection: ${names.join(',')}\r\n${names.map((name) => `${name}: 1\r\n`).join('')}`
-    const { caller, endpoint } = await begin(get('/', lines))
+    const { caller, endpoint } = await bed.begin(get('/', lines))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /'))
     endpoint.send(ok(''))
     await caller.readMessage()
@@ -44,7 +38,9 @@ describe('floods on the wire', function () {
   it('7.47 chunks of one byte are carried', async () => {
     await open()
     const count = 20_000
-    const { caller, endpoint } = await begin(`POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(
+      `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    )
     caller.send(`${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`)
     await endpoint.readThrough('\r\n\r\n')
     expect(await endpoint.read(6 * count + 5)).to.equal(`${'1\r\nx\r\n'.repeat(count)}0\r\n\r\n`)
@@ -74,7 +70,7 @@ describe('floods on the wire', function () {
   it('7.50 a body too large to be kept is not kept, and its request not repeated', async () => {
     await open()
     const size = 32 << 20
-    const { caller, endpoint } = await begin(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${size}\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`PUT / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${size}\r\n\r\n`)
     let taken = 0
     endpoint.socket.on('data', (chunk: Buffer) => {
       taken += chunk.length
@@ -116,7 +112,7 @@ describe('floods on the wire', function () {
   it('7.53 compressed content is carried as it is', async () => {
     await open()
     const bomb = gzipSync(Buffer.alloc(10 << 20)).toString('latin1')
-    const { caller, endpoint } = await begin(get('/', 'Accept-Encoding: gzip\r\n'))
+    const { caller, endpoint } = await bed.begin(get('/', 'Accept-Encoding: gzip\r\n'))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /', 'Accept-Encoding: gzip\r\n'))
     endpoint.send(ok(bomb, 'Content-Encoding: gzip\r\n'))
     expect(await caller.readMessage()).to.equal(okDown(bomb, 'Content-Encoding: gzip\r\n'))

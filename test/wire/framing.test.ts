@@ -2,7 +2,6 @@
 // 7.10 concerns HTTP/2 spoken per request, which the agent does not do: such ports are opaque.
 
 import { expect } from 'chai'
-import type { RawSocket } from '../support/raw.ts'
 import { type Bed, get, host, ok, okDown, plain, post, refusalOf, startBed, up } from '../support/rawmesh.ts'
 import { until } from '../support/until.ts'
 
@@ -14,12 +13,6 @@ describe('framing on the wire', () => {
     bed = await startBed()
   })
   afterEach(() => bed.stop())
-
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
-  }
 
   describe('7.1 framing headers behind very many others', () => {
     const many = (count: number) => Array.from({ length: count }, (_, index) => `A${index}: 1\r\n`).join('')
@@ -33,7 +26,7 @@ describe('framing on the wire', () => {
     })
 
     it('takes 100', async () => {
-      const { caller, endpoint } = await begin(get('/', many(99)))
+      const { caller, endpoint } = await bed.begin(get('/', many(99)))
       expect(plain(await endpoint.readMessage())).to.equal(up('GET /', many(99)))
       endpoint.send(ok(''))
       await caller.readMessage()
@@ -45,7 +38,7 @@ describe('framing on the wire', () => {
     })
 
     it('refuses a response with more than 100 headers', async () => {
-      const { caller, endpoint } = await begin(post('x'))
+      const { caller, endpoint } = await bed.begin(post('x'))
       await endpoint.readMessage()
       endpoint.send(`HTTP/1.1 200 OK\r\n${many(101)}Content-Length: 2\r\n\r\nok`)
       expect(refusalOf(await caller.readMessage())).to.equal('502 upstream_invalid')
@@ -114,7 +107,7 @@ describe('framing on the wire', () => {
         'Connection: content-length\r\nContent-Length: 2\r\n',
       ]
       for (const framing of framings) {
-        const { caller, endpoint } = await begin(post('x'))
+        const { caller, endpoint } = await bed.begin(post('x'))
         await endpoint.readMessage()
         endpoint.send(`HTTP/1.1 200 OK\r\n${framing}\r\nok`)
         expect(refusalOf(await caller.readMessage()), framing).to.equal('502 upstream_invalid')
@@ -125,7 +118,7 @@ describe('framing on the wire', () => {
 
   it('7.3 a chunk that turns out to be malformed: the connection to the endpoint is never used again', async () => {
     for (const wrong of ['x\r\n', '3\r\nabcX', '3\nabc', '3 \r\nabc', '-1\r\n', '1000000000000000\r\n', '\r\n']) {
-      const { caller, endpoint } = await begin(`${chunkedHead}3\r\nabc\r\n`)
+      const { caller, endpoint } = await bed.begin(`${chunkedHead}3\r\nabc\r\n`)
       await endpoint.readThrough('3\r\nabc\r\n')
       caller.send(wrong)
       expect(refusalOf(await caller.readMessage()), wrong).to.equal('400 bad_request')
@@ -138,7 +131,7 @@ describe('framing on the wire', () => {
   })
 
   it('7.3 a malformed chunk of a response: the caller sees a reset, not an end', async () => {
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n')
     await caller.readThrough('abc\r\n')
@@ -151,7 +144,7 @@ describe('framing on the wire', () => {
   it('7.4 an answer before the request has ended: what still comes is never taken for a request', async () => {
     const length = `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 60\r\n\r\n`
     for (const head of [length, chunkedHead]) {
-      const { caller, endpoint } = await begin(head)
+      const { caller, endpoint } = await bed.begin(head)
       await endpoint.readThrough('\r\n\r\n')
       endpoint.send(ok('early'))
       expect(await caller.readMessage()).to.equal(okDown('early', 'connection: close\r\n'))
@@ -164,7 +157,7 @@ describe('framing on the wire', () => {
   })
 
   it('7.4 a body that comes although the expectation was refused is not forwarded', async () => {
-    const { caller, endpoint } = await begin(
+    const { caller, endpoint } = await bed.begin(
       `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 60\r\nExpect: 100-continue\r\n\r\n`,
     )
     await endpoint.readThrough('\r\n\r\n')
@@ -184,14 +177,14 @@ describe('framing on the wire', () => {
 
   it('7.7 an upgrade to h2c is not passed on', async () => {
     const lines = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n'
-    const { caller, endpoint } = await begin(get('/', `${lines}X-A: 1\r\n`))
+    const { caller, endpoint } = await bed.begin(get('/', `${lines}X-A: 1\r\n`))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /', 'X-A: 1\r\n'))
     endpoint.send(ok('plain'))
     expect(await caller.readMessage()).to.equal(okDown('plain'))
   })
 
   it('7.7 a 101 that nobody asked for is not passed on', async () => {
-    const { caller, endpoint } = await begin(post('x'))
+    const { caller, endpoint } = await bed.begin(post('x'))
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nPRI')
     expect(refusalOf(await caller.readMessage())).to.equal('502 upstream_invalid')
@@ -200,7 +193,7 @@ describe('framing on the wire', () => {
 
   describe('7.8 responses that belong to nobody', () => {
     it('drops a second response that comes with the first', async () => {
-      const { caller, endpoint } = await begin(get('/1'))
+      const { caller, endpoint } = await bed.begin(get('/1'))
       await endpoint.readMessage()
       endpoint.send(ok('right') + ok('poison'))
       expect(await caller.readMessage()).to.equal(okDown('right'))
@@ -210,7 +203,7 @@ describe('framing on the wire', () => {
     })
 
     it('drops what comes while the connection is idle', async () => {
-      const { caller, endpoint } = await begin(get('/1'))
+      const { caller, endpoint } = await bed.begin(get('/1'))
       await endpoint.readMessage()
       endpoint.send(ok('right'))
       await caller.readMessage()
@@ -222,7 +215,7 @@ describe('framing on the wire', () => {
     })
 
     it('never gives a late response to the next caller', async () => {
-      const { caller, endpoint } = await begin(get('/gone'))
+      const { caller, endpoint } = await bed.begin(get('/gone'))
       await endpoint.readMessage()
       caller.reset()
       await endpoint.gone()

@@ -3,7 +3,6 @@
 
 import { expect } from 'chai'
 import type { AgentOptions } from '../support/agent.ts'
-import type { RawSocket } from '../support/raw.ts'
 import { rawConnect } from '../support/raw.ts'
 import { added, type Bed, get, host, ok, plain, post, refusalOf, startBed, up } from '../support/rawmesh.ts'
 import { endpoints, service, spec, workload } from '../support/resources.ts'
@@ -16,15 +15,9 @@ describe('headers on the wire', () => {
   }
   afterEach(() => bed.stop())
 
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
-  }
-
   /** What the endpoint sees of a request with these lines. */
   async function seen(lines: string): Promise<string> {
-    const { caller, endpoint } = await begin(get('/', lines))
+    const { caller, endpoint } = await bed.begin(get('/', lines))
     const request = plain(await endpoint.readMessage())
     endpoint.send(ok('', 'Connection: close\r\n'))
     await caller.readMessage()
@@ -45,7 +38,7 @@ describe('headers on the wire', () => {
 
   it('7.11 identity headers in a response and in trailers are removed or refused', async () => {
     await open()
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send(ok('', 'X-Forwarded-Client-Cert: Hash=1\r\nX-Weft-Error: denied\r\n'))
     expect((await caller.readMessage()).toLowerCase()).not.to.match(/client-cert|x-weft-error/)
@@ -149,7 +142,7 @@ describe('headers on the wire', () => {
     await open()
     const lines = '__proto__: 1\r\nconstructor: 2\r\ntoString: 3\r\nhasOwnProperty: 4\r\nprototype: 5\r\n'
     expect(await seen(lines)).to.equal(up('GET /', lines))
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send(ok('', lines))
     expect(await caller.readMessage()).to.include(lines)

@@ -1,7 +1,6 @@
 // HTTP/1.1 through the agent, byte by byte: what RFC 9110 and 9112 ask of a proxy.
 
 import { expect } from 'chai'
-import type { RawSocket } from '../support/raw.ts'
 import {
   added,
   type Bed,
@@ -24,23 +23,16 @@ describe('HTTP/1.1 on the wire', () => {
   })
   afterEach(() => bed.stop())
 
-  /** A caller with the endpoint's connection that its first request has opened. */
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
-  }
-
   it('forwards a GET with the lines that the caller sent, in their order and case', async () => {
     const lines = 'X-One: 1\r\naccept:  text/html \r\nX-One: 2\r\n'
-    const { caller, endpoint } = await begin(get('/a?b=c', lines))
+    const { caller, endpoint } = await bed.begin(get('/a?b=c', lines))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /a?b=c', lines))
     endpoint.send(ok('hello', 'X-Two:  2\r\n'))
     expect(await caller.readMessage()).to.equal(okDown('hello', 'X-Two:  2\r\n'))
   })
 
   it('keeps both connections for the next request', async () => {
-    const { caller, endpoint } = await begin(get('/1'))
+    const { caller, endpoint } = await bed.begin(get('/1'))
     for (const path of ['/1', '/2', '/3']) {
       if (path !== '/1') caller.send(get(path))
       expect(plain(await endpoint.readMessage())).to.equal(up(`GET ${path}`))
@@ -61,7 +53,7 @@ describe('HTTP/1.1 on the wire', () => {
 
   it('forwards chunks, their extensions removed, and trailers', async () => {
     const head = `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n`
-    const { caller, endpoint } = await begin(
+    const { caller, endpoint } = await bed.begin(
       `${head}5;a=b;c="d e"\r\nhello\r\n00A\r\n0123456789\r\n0;x\r\nX-Sum: 1\r\n\r\n`,
     )
     const got = plain(await endpoint.readMessage())
@@ -76,7 +68,9 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('forwards each chunk as it comes, without waiting for the next', async () => {
-    const { caller, endpoint } = await begin(`POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(
+      `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+    )
     await endpoint.readThrough('\r\n\r\n')
     for (const chunk of ['3\r\nabc\r\n', '2\r\nde\r\n']) {
       caller.send(chunk)
@@ -94,7 +88,7 @@ describe('HTTP/1.1 on the wire', () => {
 
   it('lets a client wait for 100 Continue', async () => {
     const expects = 'Expect: 100-continue\r\n'
-    const { caller, endpoint } = await begin(post('', '').replace('Length: 0\r\n', `Length: 4\r\n${expects}`))
+    const { caller, endpoint } = await bed.begin(post('', '').replace('Length: 0\r\n', `Length: 4\r\n${expects}`))
     expect(plain(await endpoint.readThrough('\r\n\r\n'))).to.equal(up('POST /', `Content-Length: 4\r\n${expects}`))
     expect(endpoint.unread).to.equal('')
     endpoint.send('HTTP/1.1 100 Continue\r\n\r\n')
@@ -110,7 +104,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('passes a refusal on to a client that waits for 100 Continue, and closes both connections', async () => {
-    const { caller, endpoint } = await begin(post('').replace('Length: 0', 'Length: 4\r\nExpect: 100-continue'))
+    const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 4\r\nExpect: 100-continue'))
     await endpoint.readThrough('\r\n\r\n')
     endpoint.send('HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n')
     expect(plain(await caller.readMessage())).to.equal(
@@ -121,7 +115,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('does not send 100 Continue to a client that did not ask, but sends 103', async () => {
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n')
     expect(await caller.readThrough('\r\n\r\n')).to.equal('HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n')
@@ -134,7 +128,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('knows that HEAD, 204 and 304 have no body, whatever their heads say', async () => {
-    const { caller, endpoint } = await begin(get().replace('GET', 'HEAD'))
+    const { caller, endpoint } = await bed.begin(get().replace('GET', 'HEAD'))
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 1000\r\n\r\n')
     expect(await caller.readThrough('\r\n\r\n')).to.equal(
@@ -157,7 +151,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('ends a response that only its connection ends with the end of its own', async () => {
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 200 OK\r\nDate: today\r\n\r\nuntil the end')
     endpoint.end()
@@ -167,7 +161,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('resets when a response that only its connection ends is cut off by a reset', async () => {
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     await endpoint.readMessage()
     endpoint.send('HTTP/1.1 200 OK\r\nDate: today\r\n\r\nuntil the')
     await caller.readThrough('until the')
@@ -177,7 +171,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('answers pipelined requests in their order, one at a time', async () => {
-    const { caller, endpoint } = await begin(get('/1') + post('abc') + get('/3'))
+    const { caller, endpoint } = await bed.begin(get('/1') + post('abc') + get('/3'))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /1'))
     expect(endpoint.unread).to.equal('')
     endpoint.send(ok('one'))
@@ -191,14 +185,14 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('forwards OPTIONS * as it is', async () => {
-    const { caller, endpoint } = await begin(`OPTIONS * HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`OPTIONS * HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
     expect(plain(await endpoint.readMessage())).to.equal(up('OPTIONS *'))
     endpoint.send(ok(''))
     await caller.readMessage()
   })
 
   it('forwards the absolute form as path and Host', async () => {
-    const { caller, endpoint } = await begin(`GET http://${host}/a?b HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`GET http://${host}/a?b HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /a?b'))
     endpoint.send(ok(''))
     await caller.readMessage()
@@ -218,7 +212,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('speaks HTTP/1.0 with an old client: one request, no chunks', async () => {
-    const { caller, endpoint } = await begin(`GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /').replace('via: 1.1', 'via: 1.0'))
     endpoint.send(
       'HTTP/1.1 200 OK\r\nDate: today\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\n\r\n',
@@ -228,7 +222,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('keeps the connection of an old client that asks for it', async () => {
-    const { caller, endpoint } = await begin(`GET / HTTP/1.0\r\nHost: ${host}\r\nConnection: keep-alive\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`GET / HTTP/1.0\r\nHost: ${host}\r\nConnection: keep-alive\r\n\r\n`)
     await endpoint.readMessage()
     endpoint.send(ok('abc'))
     expect(await caller.readMessage()).to.equal(okDown('abc').replace('\r\n\r\n', '\r\nconnection: keep-alive\r\n\r\n'))
@@ -239,14 +233,14 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('sends no 1xx to an old client', async () => {
-    const { caller, endpoint } = await begin(`GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
+    const { caller, endpoint } = await bed.begin(`GET / HTTP/1.0\r\nHost: ${host}\r\n\r\n`)
     await endpoint.readMessage()
     endpoint.send(`HTTP/1.1 103 Early Hints\r\n\r\n${ok('x')}`)
     expect((await caller.gone()).rest.slice(0, 15)).to.equal('HTTP/1.1 200 OK')
   })
 
   it('speaks with an old server: its connection is not used again unless it says so', async () => {
-    const { caller, endpoint } = await begin(get('/1'))
+    const { caller, endpoint } = await bed.begin(get('/1'))
     await endpoint.readMessage()
     endpoint.send('HTTP/1.0 200 OK\r\nDate: today\r\nContent-Length: 1\r\n\r\nx')
     expect(await caller.readMessage()).to.equal('HTTP/1.1 200 OK\r\nDate: today\r\nContent-Length: 1\r\n\r\nx')
@@ -262,7 +256,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('closes to the caller alone when the caller asks for it', async () => {
-    const { caller, endpoint } = await begin(get('/', 'Connection: close\r\n'))
+    const { caller, endpoint } = await bed.begin(get('/', 'Connection: close\r\n'))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /'))
     endpoint.send(ok('x'))
     expect((await caller.gone()).rest).to.equal(okDown('x', 'connection: close\r\n'))
@@ -274,7 +268,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('closes to the endpoint alone when the endpoint asks for it', async () => {
-    const { caller, endpoint } = await begin(get('/1'))
+    const { caller, endpoint } = await bed.begin(get('/1'))
     await endpoint.readMessage()
     endpoint.send(ok('x', 'Connection: close\r\n'))
     expect(await caller.readMessage()).to.equal(okDown('x'))
@@ -287,7 +281,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('answers a request that came together with FIN', async () => {
-    const { caller, endpoint } = await begin(get())
+    const { caller, endpoint } = await bed.begin(get())
     caller.end()
     await endpoint.readMessage()
     endpoint.send(ok('still'))
@@ -296,7 +290,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('answers all pipelined requests that came before FIN', async () => {
-    const { caller, endpoint } = await begin(get('/1') + get('/2'))
+    const { caller, endpoint } = await bed.begin(get('/1') + get('/2'))
     caller.end()
     await endpoint.readMessage()
     endpoint.send(ok('one'))
@@ -307,7 +301,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('passes an early response on, and uses neither connection again', async () => {
-    const { caller, endpoint } = await begin(post('').replace('Length: 0', 'Length: 100000'))
+    const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 100000'))
     await endpoint.readThrough('\r\n\r\n')
     caller.send('some of it')
     await endpoint.read(10)
@@ -320,7 +314,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('adds a Date where the endpoint sent none, and itself to Via', async () => {
-    const { caller, endpoint } = await begin(get('/', 'Via: 1.1 front\r\n'))
+    const { caller, endpoint } = await bed.begin(get('/', 'Via: 1.1 front\r\n'))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /', 'Via: 1.1 front\r\n'))
     endpoint.send('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
     expect(plain(await caller.readMessage())).to.equal('HTTP/1.1 200 OK\r\nContent-Length: 0\r\ndate: DATE\r\n\r\n')
@@ -329,7 +323,7 @@ describe('HTTP/1.1 on the wire', () => {
   it('removes what is meant for one hop alone, in both directions', async () => {
     const hop =
       'Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: x\r\n'
-    const { caller, endpoint } = await begin(get('/', `X-A: 1\r\n${hop}X-B: 2\r\n`))
+    const { caller, endpoint } = await bed.begin(get('/', `X-A: 1\r\n${hop}X-B: 2\r\n`))
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /', 'X-A: 1\r\nX-B: 2\r\n'))
     endpoint.send(ok('', `X-A: 1\r\n${hop}X-B: 2\r\n`))
     expect(await caller.readMessage()).to.equal(okDown('', 'X-A: 1\r\nX-B: 2\r\n'))
@@ -338,7 +332,7 @@ describe('HTTP/1.1 on the wire', () => {
   it('appends the caller to X-Forwarded-For and keeps trace, id and proto that are there', async () => {
     const trace = 'traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n'
     const lines = `${trace}X-Request-Id: mine\r\nX-Forwarded-Proto: https\r\n`
-    const { caller, endpoint } = await begin(get('/', `X-Forwarded-For: 10.0.0.9\r\n${lines}`))
+    const { caller, endpoint } = await bed.begin(get('/', `X-Forwarded-For: 10.0.0.9\r\n${lines}`))
     expect(await endpoint.readMessage()).to.equal(
       `GET / HTTP/1.1\r\nhost: ${host}\r\n${lines}x-forwarded-for: 10.0.0.9, 127.0.0.1\r\nvia: 1.1 weft\r\n${clientCert}\r\n`,
     )
@@ -347,7 +341,7 @@ describe('HTTP/1.1 on the wire', () => {
   })
 
   it('skips one empty line before a request', async () => {
-    const { caller, endpoint } = await begin(`\r\n${get('/1')}`)
+    const { caller, endpoint } = await bed.begin(`\r\n${get('/1')}`)
     expect(plain(await endpoint.readMessage())).to.equal(up('GET /1'))
     endpoint.send(ok('x'))
     await caller.readMessage()

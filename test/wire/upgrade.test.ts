@@ -23,14 +23,8 @@ describe('upgrades on the wire', () => {
     }
   })
 
-  async function begin(request: string): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const caller = await bed.caller()
-    caller.send(request)
-    return { caller, endpoint: await bed.server.next() }
-  }
-
   async function switched(): Promise<{ caller: RawSocket; endpoint: RawSocket }> {
-    const both = await begin(get('/chat', asking))
+    const both = await bed.begin(get('/chat', asking))
     await both.endpoint.readThrough('\r\n\r\n')
     both.endpoint.send(switching)
     await both.caller.readThrough('\r\n\r\n')
@@ -38,7 +32,7 @@ describe('upgrades on the wire', () => {
   }
 
   it('asks the endpoint for the same protocol, as a hop of its own', async () => {
-    const { caller, endpoint } = await begin(get('/chat?room=1', `${asking}Cookie: a=b\r\n`))
+    const { caller, endpoint } = await bed.begin(get('/chat?room=1', `${asking}Cookie: a=b\r\n`))
     const request = plain(await endpoint.readThrough('\r\n\r\n')).toLowerCase()
     expect(request).to.match(/^get \/chat\?room=1 http\/1\.1\r\n/)
     for (const line of [
@@ -79,7 +73,7 @@ describe('upgrades on the wire', () => {
   })
 
   it('carries what the endpoint sends together with its 101', async () => {
-    const { caller, endpoint } = await begin(get('/chat', asking))
+    const { caller, endpoint } = await bed.begin(get('/chat', asking))
     await endpoint.readThrough('\r\n\r\n')
     endpoint.send(`${switching}at once`)
     await caller.readThrough('\r\n\r\n')
@@ -89,7 +83,7 @@ describe('upgrades on the wire', () => {
   })
 
   it('7.5 what a caller sends before the 101 is not passed on', async () => {
-    const { caller, endpoint } = await begin(get('/chat', asking))
+    const { caller, endpoint } = await bed.begin(get('/chat', asking))
     await endpoint.readThrough('\r\n\r\n')
     caller.send(get('/smuggled'))
     await new Promise((resolve) => setTimeout(resolve, 50))
@@ -125,7 +119,7 @@ describe('upgrades on the wire', () => {
       'HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n',
       'HTTP/1.1 426 Upgrade Required\r\nUpgrade: other\r\nContent-Length: 2\r\n\r\nok',
     ]) {
-      const { caller, endpoint } = await begin(get('/chat', asking))
+      const { caller, endpoint } = await bed.begin(get('/chat', asking))
       await endpoint.readThrough('\r\n\r\n')
       endpoint.send(refusal)
       await caller.readThrough('ok')
@@ -139,7 +133,7 @@ describe('upgrades on the wire', () => {
   })
 
   it('7.5 a refusal that is cut short does not look whole', async () => {
-    const { caller, endpoint } = await begin(get('/chat', asking))
+    const { caller, endpoint } = await bed.begin(get('/chat', asking))
     await endpoint.readThrough('\r\n\r\n')
     endpoint.send('HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nonly this')
     await caller.readThrough('only this')
@@ -150,7 +144,7 @@ describe('upgrades on the wire', () => {
 
   it('answers 502 when the endpoint goes without an answer', async () => {
     for (const how of ['end', 'reset', 'destroy'] as const) {
-      const { caller, endpoint } = await begin(get('/chat', asking))
+      const { caller, endpoint } = await bed.begin(get('/chat', asking))
       await endpoint.readThrough('\r\n\r\n')
       endpoint[how]()
       expect(refusalOf(await caller.readMessage()), how).to.equal('502 upstream_reset')
@@ -202,15 +196,7 @@ describe('upgrades on the wire', () => {
   it('stops the endpoint while the caller does not read', async () => {
     const { caller, endpoint } = await switched()
     caller.socket.pause()
-    const piece = Buffer.alloc(1 << 20, 'x')
-    let isStuck = false
-    for (let sent = 0; sent < 200 && !isStuck; sent++) {
-      endpoint.send(piece)
-      const full = endpoint.socket.writableLength
-      await new Promise((resolve) => setTimeout(resolve, 20))
-      isStuck = full > piece.length && endpoint.socket.writableLength >= full
-    }
-    expect(isStuck).to.equal(true)
+    await endpoint.sendUntilStuck()
     caller.destroy()
     await until(() => endpoint.isClosed || endpoint.hasEnded, 'the end at the endpoint')
   })
