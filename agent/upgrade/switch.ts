@@ -122,6 +122,8 @@ function readRequest(head: string): IncomingMessage {
 }
 
 function guard(ask: ClientRequest, target: string, { down, up, head, onSwitched, onFailed }: Switch): void {
+  // After a refusal the agent would break the connection off; its end is ours to decide.
+  ask.once('socket', () => up.removeAllListeners('free'))
   // http-proxy writes `http:/` in a path as `http://`; what was permitted is what goes out.
   ask.path = target
   ask.once('upgrade', (response: IncomingMessage) => {

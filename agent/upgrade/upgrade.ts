@@ -73,6 +73,10 @@ export class Upgrade implements WireHandler, Timed, Connection {
     this.reach.start()
   }
 
+  get current(): Exchange | null {
+    return this.isSettled ? null : this.exchange
+  }
+
   /** Nobody knows whether it is idle. */
   closeIdle(): void {}
 
@@ -181,7 +185,9 @@ export class Upgrade implements WireHandler, Timed, Connection {
     // What the caller still sends is nobody's.
     down.resume()
     passRefusal(response, down, cuts, plan.lines, () => {
-      this.up!.finish()
+      // An orderly end: another agent would take a close for a reset.
+      this.up!.end()
+      this.up!.resume()
       this.settle(null)
       this.phase = 'closing'
       this.deadlineAt = this.path.deadlines.now + lingerMs
@@ -266,6 +272,8 @@ export class Upgrade implements WireHandler, Timed, Connection {
   private close(): void {
     if (this.isDone) return
     this.isDone = true
+    // After a switch it may still have something to send.
+    if (this.phase === 'closing') this.up?.finish()
     this.path.deadlines.remove(this)
     this.done()
   }
