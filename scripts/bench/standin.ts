@@ -6,7 +6,7 @@ import { createServer as createSecure } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { SignRequest } from '../../controller/contract/identity.ts'
 import type { Message, Report } from '../../controller/contract/messages.ts'
-import type { Resource } from '../../controller/contract/resources.ts'
+import type { MeshResource, Resource } from '../../controller/contract/resources.ts'
 import { contract } from '../../controller/contract/version.ts'
 import type { Signer } from './signer.ts'
 
@@ -17,6 +17,20 @@ export interface Standin {
   /** Sends the resources as the next full transaction to all that listen, and to whoever asks from now on. */
   send(resources: readonly Resource[]): void
   stop(): Promise<void>
+}
+
+/** What every set of resources has. */
+export function meshResource(trustDomain = 'cluster.local'): MeshResource {
+  return {
+    kind: 'mesh',
+    name: 'mesh',
+    trustDomain,
+    clusterDomain: 'cluster.local',
+    meshDomain: 'mesh.internal',
+    aliasSuffix: '-mesh',
+    address: '',
+    defaultAccess: 'allow',
+  }
 }
 
 async function readJson<T>(request: IncomingMessage): Promise<T> {

@@ -1,6 +1,7 @@
 // What the controller would say during a soak: endpoints come and go, a split moves its weights.
 
 import type { EndpointSpec, Resource, ServiceResource } from '../../controller/contract/resources.ts'
+import { meshResource } from '../bench/standin.ts'
 
 /** Mesh port of the Service port 80. */
 export const meshPort = 16384
@@ -50,16 +51,7 @@ export function resourcesFor(ports: readonly number[], turn: number): Resource[]
   const present = specs.filter((_, index) => index !== turn % 4)
   const weight = turn % 11
   return [
-    {
-      kind: 'mesh',
-      name: 'mesh',
-      trustDomain: 'cluster.local',
-      clusterDomain: 'cluster.local',
-      meshDomain: 'mesh.internal',
-      aliasSuffix: '-mesh',
-      address: '',
-      defaultAccess: 'allow',
-    },
+    meshResource(),
     { kind: 'port', name: `${meshPort}`, port: 80, service: null },
     pod('caller', '127.0.0.1'),
     ...specs.map((_, index) => pod(`endpoint-${index}`, addresses[index]!)),

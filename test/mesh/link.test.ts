@@ -12,6 +12,7 @@ import { type Server, startServer } from '../../controller/serve.ts'
 import type { Encoded } from '../../controller/translate/translate.ts'
 import { openTransmitter, type Transmitter } from '../../controller/transmit/transmitter.ts'
 import { QuietLog } from '../support/quiet.ts'
+import { mesh as meshResource } from '../support/resources.ts'
 import { until } from '../support/until.ts'
 
 function encoded(resource: Resource): Encoded {
@@ -19,16 +20,7 @@ function encoded(resource: Resource): Encoded {
   return { resource, text, hash: hash('sha1', text) }
 }
 
-const mesh = encoded({
-  kind: 'mesh',
-  name: 'mesh',
-  trustDomain: 'cluster.local',
-  clusterDomain: 'cluster.local',
-  meshDomain: 'mesh.internal',
-  aliasSuffix: '-mesh',
-  address: '10.96.0.7',
-  defaultAccess: 'allow',
-})
+const mesh = encoded(meshResource)
 
 function peer(name: string): Encoded {
   return encoded({ kind: 'peer', name, address: '10.0.0.1', port: 15008 })

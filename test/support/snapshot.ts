@@ -13,18 +13,10 @@ import type {
   ServicePolicy,
   WorkloadResource,
 } from '../../controller/contract/resources.ts'
+import { mesh, spec } from './resources.ts'
 
 export function endpointSpec(address: string, given: Partial<EndpointSpec> = {}): EndpointSpec {
-  return {
-    address,
-    port: 8080,
-    node: 'node1',
-    pod: `shop/pod-${address}`,
-    podUid: `uid-${address}`,
-    account: 'shop/reviews',
-    workload: 'reviews',
-    ...given,
-  }
+  return spec(address, { account: 'shop/reviews', workload: 'reviews', ...given })
 }
 
 /** An endpoint on this node, or, if a node is given, on that one. */
@@ -97,16 +89,7 @@ export interface SnapshotGiven {
 export function snapshot(given: SnapshotGiven = {}): Snapshot {
   return {
     version: '1',
-    mesh: {
-      kind: 'mesh',
-      name: 'mesh',
-      trustDomain: 'cluster.local',
-      clusterDomain: 'cluster.local',
-      meshDomain: 'mesh.internal',
-      aliasSuffix: '-mesh',
-      address: '127.96.0.2',
-      defaultAccess: given.defaultAccess ?? 'allow',
-    },
+    mesh: { ...mesh, address: '127.96.0.2', defaultAccess: given.defaultAccess ?? 'allow' },
     services: new Map((given.services ?? []).map((one) => [one.key, one])),
     ports: new Map((given.ports ?? []).map((one) => [Number(one.name), one])),
     workloads: new Map((given.workloads ?? []).map((one) => [one.address, one])),

@@ -7,7 +7,7 @@ import type { EndpointSpec, Resource } from '../../../controller/contract/resour
 import { type Child, launch, listening } from '../process.ts'
 import { type Contender, hostOf, type Running, type Setting, type Target } from '../setting.ts'
 import { makeSigner, type Signer } from '../signer.ts'
-import { startStandin } from '../standin.ts'
+import { meshResource, startStandin } from '../standin.ts'
 
 const script = fileURLToPath(new URL('../../../agent/main.ts', import.meta.url))
 const meshPort = 16384
@@ -112,19 +112,7 @@ async function until(trouble: () => Promise<string>): Promise<void> {
 
 /** What a controller would say of the setting to every agent: each service leads to the origin, which runs on a node. */
 function shared(setting: Setting, node: string): Resource[] {
-  const all: Resource[] = [
-    {
-      kind: 'mesh',
-      name: 'mesh',
-      trustDomain,
-      clusterDomain: 'cluster.local',
-      meshDomain: 'mesh.internal',
-      aliasSuffix: '-mesh',
-      address: '',
-      defaultAccess: 'allow',
-    },
-    { kind: 'port', name: `${meshPort}`, port: 80, service: null },
-  ]
+  const all: Resource[] = [meshResource(trustDomain), { kind: 'port', name: `${meshPort}`, port: 80, service: null }]
   for (let index = 0; index < setting.services; index++) {
     const name = `bench/${hostOf(index).split('-')[0]}`
     const ports = [{ number: 80, name: 'http', protocol: 'http' as const, splits: [] }]
