@@ -12,6 +12,7 @@ import type { Recorder } from '../../agent/outbound/settle.ts'
 import type { DataThread } from '../../agent/thread.ts'
 import { startThread } from '../../agent/worker.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
+import { ownAddress } from './addresses.ts'
 import { change, endpoints, type Gone, mesh, service, spec, workload } from './resources.ts'
 import { until } from './until.ts'
 
@@ -55,11 +56,10 @@ export interface AgentUnderTest {
 
 /** Mesh port of `shop/web`. */
 export const webPort = 16384
-let instances = 0
 
 /** Starts a data thread with a Service `shop/web` (Host `web-mesh.shop`). */
 export async function startAgent(options: AgentOptions = {}): Promise<AgentUnderTest> {
-  const address = options.address ?? `127.9.${Math.floor(instances / 250) + 1}.${(instances++ % 250) + 1}`
+  const address = options.address ?? ownAddress()
   const config = readConfig(
     [
       ...['--node', options.node ?? 'node1', '--pod', 'agent-1', '--address', address],
@@ -105,21 +105,31 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     const refused = messages.find((message) => message.type === 'refused')
     if (refused !== undefined) throw new Error(JSON.stringify(refused))
     thread.handle({ type: 'commit', version: name })
-    await until(
-      () => messages.some((message) => message.type === 'listening' && message.version === name),
-      'the listening ports',
-    )
+    const listening = () =>
+      messages.filter((message) => message.type === 'listening').find((message) => message.version === name)
+    await until(() => listening() !== undefined, 'the listening ports')
+    const { failed } = listening()!
+    if (failed.length > 0) throw new Error(`the agent on ${address} can't listen: ${JSON.stringify(failed)}`)
   }
   const own = options.resources ?? [
     service('shop/web'),
     endpoints('shop/web:80', ...(options.upstreams ?? []).map((port) => spec('127.0.0.1', { port }))),
   ]
-  await apply(
+  const stop = async () => {
+    thread.handle({ type: 'close' })
+    thread.handle({ type: 'end' })
+    await until(() => thread.outbound.open === 0, 'the end of all connections')
+  }
+  const first = apply(
     mesh,
     { kind: 'port', name: String(webPort), port: 80, service: null },
     workload('127.0.0.1', { account: 'shop/client', pod: 'shop/client-1' }),
     ...own,
   )
+  await first.catch(async (error) => {
+    await stop()
+    throw error
+  })
   return {
     thread,
     config,
@@ -136,10 +146,6 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     },
     apply,
     remove: apply,
-    stop: async () => {
-      thread.handle({ type: 'close' })
-      thread.handle({ type: 'end' })
-      await until(() => thread.outbound.open === 0, 'the end of all connections')
-    },
+    stop,
   }
 }

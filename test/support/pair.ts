@@ -6,6 +6,7 @@ import { createServer as createTcp, type Socket, type Server as TcpServer } from
 import type { IdentityMessage } from '../../agent/identity/messages.ts'
 import { formatIdentity } from '../../controller/contract/identity.ts'
 import type { Resource, WorkloadResource } from '../../controller/contract/resources.ts'
+import { ownNetwork } from './addresses.ts'
 import { type AgentUnderTest, startAgent } from './agent.ts'
 import { testLeaf, testRoot } from './certificates.ts'
 import { type Gone, mesh, workload } from './resources.ts'
@@ -65,8 +66,6 @@ export interface Pair {
   stop(): Promise<void>
 }
 
-let pairs = 0
-
 /** Messages that give a thread the trust and certificates of these accounts. */
 export function identities(root: ReturnType<typeof testRoot>, ...accounts: string[]): IdentityMessage[] {
   const certificates = accounts.map((account): IdentityMessage => {
@@ -78,8 +77,7 @@ export function identities(root: ReturnType<typeof testRoot>, ...accounts: strin
 
 /** Starts both agents and the service's pods. Callers connect from `caller`. */
 export async function startPair(options: PairOptions = {}): Promise<Pair> {
-  pairs++
-  const net = `127.${60 + (process.pid % 150)}.${pairs}`
+  const net = ownNetwork()
   const [nearAddress, farAddress, caller, visitor] = [`${net}.1`, `${net}.2`, `${net}.11`, `${net}.14`] as const
   const pods = { near: await startPod(`${net}.13`, options), far: await startPod(`${net}.12`, options) }
   const root = testRoot()

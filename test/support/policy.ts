@@ -5,18 +5,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import type { Clock } from '../../agent/clock.ts'
 import type { Resource, ServicePolicy } from '../../controller/contract/resources.ts'
+import { ownNetwork } from './addresses.ts'
 import { type AgentUnderTest, startAgent } from './agent.ts'
 import { RawServer, type RawSocket, rawConnect } from './raw.ts'
 import { clean, get, reasonOf } from './rawmesh.ts'
 import { endpoints, service, spec, workload } from './resources.ts'
-
-let shops = 0
-
-/** A network of 127/8 that nobody else uses at the same time. */
-function ownNetwork(): string {
-  shops++
-  return `127.${10 + (process.pid % 10)}.${shops}`
-}
 
 export interface ShopOptions {
   policy?: ServicePolicy

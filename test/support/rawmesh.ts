@@ -5,14 +5,6 @@ import { type AgentOptions, type AgentUnderTest, startAgent } from './agent.ts'
 import { RawServer, type RawSocket, rawConnect } from './raw.ts'
 import { until } from './until.ts'
 
-let beds = 0
-
-/** An address of 127/8 that no other bed has, of this process or of another that runs at the same time. */
-function ownAddress(): string {
-  beds++
-  return `127.${20 + (process.pid % 200)}.${(beds >> 7) + 1}.${(beds & 127) + 1}`
-}
-
 export const host = 'web-mesh.shop'
 
 export interface Bed {
@@ -36,12 +28,10 @@ export interface Bed {
 /** Starts server and agent; the Service `shop/web` leads to the server. */
 export async function startBed(options: AgentOptions = {}): Promise<Bed> {
   const server = await RawServer.listen()
-  const agent = await startAgent({ address: ownAddress(), upstreams: [server.port], ...options }).catch(
-    async (error) => {
-      await server.stop()
-      throw error
-    },
-  )
+  const agent = await startAgent({ upstreams: [server.port], ...options }).catch(async (error) => {
+    await server.stop()
+    throw error
+  })
   const callers: RawSocket[] = []
   const caller = async (port = agent.port) => {
     const socket = await rawConnect(port, agent.address)

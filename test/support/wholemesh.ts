@@ -23,6 +23,7 @@ import { emptyWorld, type World } from '../../controller/observe/world.ts'
 import { type Server, startServer } from '../../controller/serve.ts'
 import type { Encoded } from '../../controller/translate/translate.ts'
 import { openTransmitter, type Transmitter } from '../../controller/transmit/transmitter.ts'
+import { ownNetwork } from './addresses.ts'
 import { testPod } from './authority.ts'
 import { FakeClock } from './clock.ts'
 import type { KubeCluster } from './kubecluster.ts'
@@ -86,8 +87,6 @@ const facts = {
   ...{ residentBytes: () => 1, cpuSeconds: () => 2, openFiles: () => 3 },
 }
 
-let meshes = 0
-
 function encoded(resource: Resource): Encoded {
   const text = JSON.stringify(resource)
   return { resource, text, hash: hash('sha1', text) }
@@ -98,7 +97,7 @@ export async function startWholeMesh(
   cluster: KubeCluster,
   handler: (request: IncomingMessage, response: ServerResponse) => void = (_request, response) => response.end('hello'),
 ): Promise<WholeMesh> {
-  const net = `127.${60 + (process.pid % 150)}.${200 + (meshes++ % 50)}`
+  const net = ownNetwork()
   const addresses: Record<string, string> = { node1: `${net}.1`, node2: `${net}.2` }
   const serverPod = `${net}.3`
   const namespace = await cluster.test.namespace()
