@@ -31,8 +31,10 @@ export interface Answer {
 /** What a path decides before the first attempt: null means go on. */
 export type Verdict = MeshError | Answer | null
 
-/** A caller's connection that has left HTTP, as accept goes on keeping track of it. */
+/** A caller's connection, as accept goes on keeping track of it. */
 export interface Connection {
+  /** The exchange in flight, if there is one. */
+  readonly current: Exchange | null
   /** Closes it if nothing is in flight. */
   closeIdle(): void
   /** Breaks off whatever is in flight. */

@@ -50,9 +50,8 @@ export class Relay implements DownstreamHandler, AttemptOwner, Timed, Connection
     wire.resume()
   }
 
-  /** The exchange in flight, if there is one: for /debug/exchanges. */
   get current(): Exchange | null {
-    return this.exchange
+    return this.exchange ?? this.successor?.current ?? null
   }
 
   closeIdle(): void {

@@ -46,7 +46,6 @@ export class Stream implements WireHandler, Timed, Connection {
     if (!isDecided) this.cancel = cancel
   }
 
-  /** The exchange in flight: for /debug/exchanges. */
   get current(): Exchange | null {
     return this.isOver ? null : this.exchange
   }

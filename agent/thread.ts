@@ -23,10 +23,9 @@ import type { Fuses } from './outbound/fuse.ts'
 import type { Hop } from './outbound/hop.ts'
 import type { Connection } from './path.ts'
 import type { Ports } from './ports.ts'
+import { held } from './tunnel/channel.ts'
 import type { Dialer } from './tunnel/dial.ts'
 import type { TunnelServer } from './tunnel/serve.ts'
-
-type Shown = Connection & { readonly current: Exchange | null }
 
 /** The thread as worker.ts has put it together. */
 export interface ThreadParts {
@@ -49,8 +48,8 @@ export interface ThreadParts {
   readonly fuses: Fuses
   readonly hop: Hop
   readonly mirror: Mirror
-  readonly outbound: Acceptor<Shown>
-  readonly inbound: InboundAcceptor<Shown>
+  readonly outbound: Acceptor
+  readonly inbound: InboundAcceptor
   readonly tunnel: TunnelServer
   readonly ports: Ports
 }
@@ -60,8 +59,8 @@ const sampleMs = 1_000
 const lastLookMs = 20
 
 export class DataThread {
-  readonly outbound: Acceptor<Shown>
-  readonly inbound: InboundAcceptor<Shown>
+  readonly outbound: Acceptor
+  readonly inbound: InboundAcceptor
   readonly hop: Hop
   readonly fuses: Fuses
   readonly deadlines: Deadlines
@@ -171,7 +170,7 @@ export class DataThread {
   /** Brings what is counted elsewhere into the counters. */
   private sample(): void {
     const { counters, hop, outbound, inbound } = this
-    const { admission, desk, retries, streams, lag, clock } = this.parts
+    const { admission, desk, retries, streams, lag, clock, dialer, tunnel } = this.parts
     counters.set('downstreamOpen', outbound.open + inbound.open)
     counters.set('downstreamOpened', outbound.accepted + inbound.accepted)
     counters.set('downstreamRefused', outbound.refused)
@@ -182,6 +181,17 @@ export class DataThread {
     counters.set('poolReused', hop.counts.reused)
     counters.set('queued', admission.waiting)
     counters.set('callersWaiting', desk.waiters)
+    counters.set('callersUnknown', desk.unknown)
+    counters.set('inFlight', countInFlight(outbound.all()) + countInFlight(inbound.all()))
+    counters.set('unsettled', outbound.unsettled + inbound.unsettled)
+    const dialled = dialer.sessions()
+    const served = tunnel.sessions()
+    counters.set('sessionsDialled', dialled.length)
+    counters.set('sessionsServed', served.length)
+    counters.set('streamsDialled', countStreams(dialled))
+    counters.set('streamsServed', countStreams(served))
+    counters.set('unreadBytes', held.receivedBytes)
+    counters.set('unsentBytes', held.queuedBytes)
     counters.set('budgetSpent', retries.exhausted)
     counters.set('loopLagMs', lag.lagMs)
     for (const { current } of outbound.all()) if (current !== null) streams.look(current)
@@ -232,6 +242,16 @@ export class DataThread {
     accessLog?.flush()
     this.post({ type: 'drained' })
   }
+}
+
+function countInFlight(connections: Iterable<Connection>): number {
+  let count = 0
+  for (const { current } of connections) if (current !== null) count++
+  return count
+}
+
+function countStreams(sessions: readonly { streams: number }[]): number {
+  return sessions.reduce((sum, { streams }) => sum + streams, 0)
 }
 
 /** An exchange in flight, for /debug/exchanges. */

@@ -64,7 +64,8 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const denials = new Denials(counters, sparing)
   const accessLog = config.accessLog ? new AccessRecorder(post, clock) : null
   const streams = new StreamRecorder(counters)
-  const recorders: Recorder[] = [new CountingRecorder(counters), streams, denials, ...(surroundings.recorders ?? [])]
+  const counting = new CountingRecorder(counters)
+  const recorders: Recorder[] = [counting, streams, denials, ...(surroundings.recorders ?? [])]
   if (accessLog !== null) recorders.push(accessLog)
 
   // --- identity, and the tunnel's client side
@@ -147,7 +148,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     retries,
     mirror,
     recorders,
-    onRetry: ({ port }, reason) => counters.retried(port!.service.key, port!.number, reason),
+    onRetry: (exchange, reason) => counting.retried(exchange, reason),
   })
   const outbound: DataThread['outbound'] = new Acceptor({
     desk,

@@ -44,9 +44,11 @@ export interface InboundOptions {
 
 const authorityForm = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/
 
-export class InboundAcceptor<C extends Connection = Connection> {
+export class InboundAcceptor {
   /** Streams accepted since the start. */
   accepted = 0
+  /** Exchanges whose stream has closed before they were settled: always a bug. */
+  unsettled = 0
   private readonly options: InboundOptions
   private readonly connections = new Set<Connection>()
 
@@ -58,8 +60,8 @@ export class InboundAcceptor<C extends Connection = Connection> {
     return this.connections.size
   }
 
-  all(): IterableIterator<C> {
-    return this.connections.values() as IterableIterator<C>
+  all(): IterableIterator<Connection> {
+    return this.connections.values()
   }
 
   /** Takes a CONNECT. */
@@ -93,7 +95,10 @@ export class InboundAcceptor<C extends Connection = Connection> {
   private attend(inbound: Inbound, ask: TunnelAsk, up: Wire): void {
     this.accepted++
     ask.accept()
-    const connection = this.options.attend(inbound, ask.wire, up, () => this.connections.delete(connection))
+    const connection = this.options.attend(inbound, ask.wire, up, () => {
+      this.connections.delete(connection)
+      if (connection.current !== null) this.unsettled++
+    })
     if (!ask.wire.isClosed) this.connections.add(connection)
   }
 

@@ -86,7 +86,7 @@ export function attendInbound(
   down: Wire,
   up: Wire,
   onClosed: () => void,
-): Connection & { readonly current: Exchange | null } {
+): Connection {
   const { config, clock, snapshot } = parts
   const { caller, endpoint, isHttp } = inbound
   const source = sourceAccount(caller)

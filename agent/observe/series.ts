@@ -149,6 +149,40 @@ const scalarFacts = {
     type: 'counter',
     help: 'Uses of label sets beyond --series-limit, counted under (other).',
   },
+  sessionsDialled: {
+    metric: 'weft_tunnel_sessions',
+    type: 'gauge',
+    help: 'Open connections between agents.',
+    labels: { side: 'dialled' },
+  },
+  sessionsServed: {
+    metric: 'weft_tunnel_sessions',
+    type: 'gauge',
+    help: 'Open connections between agents.',
+    labels: { side: 'served' },
+  },
+  streamsDialled: {
+    metric: 'weft_tunnel_streams',
+    type: 'gauge',
+    help: 'Open streams on connections between agents.',
+    labels: { side: 'dialled' },
+  },
+  streamsServed: {
+    metric: 'weft_tunnel_streams',
+    type: 'gauge',
+    help: 'Open streams on connections between agents.',
+    labels: { side: 'served' },
+  },
+  unreadBytes: {
+    metric: 'weft_tunnel_unread_bytes',
+    type: 'gauge by thread',
+    help: 'Held for streams that nobody reads; above 128 MiB the thread gives peers no more window.',
+  },
+  unsentBytes: {
+    metric: 'weft_tunnel_unsent_bytes',
+    type: 'gauge by thread',
+    help: 'Held for streams whose peers take no more.',
+  },
   loopLagMs: {
     metric: 'weft_event_loop_lag_seconds',
     type: 'gauge by thread',

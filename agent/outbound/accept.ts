@@ -20,11 +20,13 @@ export interface AcceptOptions {
   readonly opaque: Attend
 }
 
-export class Acceptor<C extends Connection = Connection> {
+export class Acceptor {
   /** Connections accepted since the start. */
   accepted = 0
   /** Connections refused because there were too many. */
   refused = 0
+  /** Exchanges whose connection has closed before they were settled: always a bug. */
+  unsettled = 0
   private readonly options: AcceptOptions
   /** What is open, with the mesh port that it came in by (0: the entry port). */
   private readonly connections = new Map<Connection, number>()
@@ -39,8 +41,8 @@ export class Acceptor<C extends Connection = Connection> {
   }
 
   /** All that are open. */
-  all(): IterableIterator<C> {
-    return this.connections.keys() as IterableIterator<C>
+  all(): IterableIterator<Connection> {
+    return this.connections.keys()
   }
 
   /**
@@ -75,7 +77,10 @@ export class Acceptor<C extends Connection = Connection> {
 
   private attend(wire: Wire, caller: Caller, meshPort: number): void {
     const attend = this.isOpaque(meshPort) ? this.options.opaque : this.options.http
-    const connection = attend(wire, caller, meshPort, () => this.connections.delete(connection))
+    const connection = attend(wire, caller, meshPort, () => {
+      this.connections.delete(connection)
+      if (connection.current !== null) this.unsettled++
+    })
     if (!wire.isClosed) this.connections.set(connection, meshPort)
   }
 

@@ -69,6 +69,8 @@ export class CallerDesk {
   /** Addresses that waited in vain, with the clock's ms of their last call. */
   private readonly strangers = new Map<string, number>()
   private waiting = 0
+  /** Connections that stayed without a pod. */
+  unknown = 0
 
   constructor(snapshot: Snapshot, options: CallerDeskOptions) {
     this.snapshot = snapshot
@@ -103,6 +105,7 @@ export class CallerDesk {
       return nothingToCancel
     }
     if (this.isStranger(address)) {
+      this.unknown++
       done({ address, workload: null })
       return nothingToCancel
     }
@@ -139,6 +142,7 @@ export class CallerDesk {
     let queue = this.queues.get(address)
     const isFull = this.waiting >= this.maxWaiters || (queue?.waiters.size ?? 0) >= this.maxWaitersPerAddress
     if (isFull) {
+      this.unknown++
       done({ address, workload: null })
       return nothingToCancel
     }
@@ -175,6 +179,7 @@ export class CallerDesk {
     this.queues.delete(address)
     this.waiting -= queue.waiters.size
     const caller = { address, workload: this.snapshot.workloads.get(address) ?? null }
+    if (caller.workload === null) this.unknown += queue.waiters.size
     const waiters = [...queue.waiters]
     queue.waiters.clear()
     for (const waiter of waiters) waiter(caller)

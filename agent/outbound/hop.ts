@@ -11,6 +11,7 @@ import { connectTcp } from '../http1/tcp.ts'
 import { Upstream } from '../http1/upstream.ts'
 import type { Wire } from '../http1/wire.ts'
 import type { Endpoint, EndpointPart } from '../mesh/endpoint.ts'
+import type { TunnelWire } from '../tunnel/session.ts'
 
 /**
  * Opens a wire to an endpoint on behalf of an account.
@@ -149,6 +150,14 @@ function accountOf({ caller }: Exchange): string {
   return caller.workload?.account ?? ''
 }
 
+function isTunnel(wire: Wire): wire is TunnelWire {
+  return 'isDraining' in wire
+}
+
+function isDraining(wire: Wire): boolean {
+  return isTunnel(wire) && wire.isDraining
+}
+
 /** Connects straight to the pod. */
 export function dialDirect(
   deadlines: Deadlines,
@@ -234,7 +243,7 @@ class Pool implements EndpointPart, Timed {
       idle = []
       this.idle.set(source, idle)
     }
-    if (this.isRetired || idle.length >= options.poolMost) {
+    if (this.isRetired || isDraining(upstream.wire) || idle.length >= options.poolMost) {
       upstream.close()
       return
     }
@@ -284,17 +293,21 @@ class Pool implements EndpointPart, Timed {
         counts.open--
       },
     })
+    // A session that the peer wants to end would be held open by what nobody uses.
+    if (isTunnel(wire)) wire.onDraining = () => this.drop(upstream, source) && upstream.close()
     upstream.head.isFromMesh = source !== plain
     this.sources.set(upstream, source)
     return upstream
   }
 
-  private drop(upstream: Upstream, source: string): void {
+  /** @returns whether it was idle */
+  private drop(upstream: Upstream, source: string): boolean {
     const idle = this.idle.get(source)
     const at = idle?.indexOf(upstream) ?? -1
-    if (at === -1) return
+    if (at === -1) return false
     idle!.splice(at, 1)
     this.hop.counts.idle--
+    return true
   }
 
   private close(connections: Upstream[]): void {
