@@ -1,3 +1,5 @@
+// A real cluster with the mesh just installed: agents everywhere, small and without rights, and nothing to complain of.
+
 import { expect } from 'chai'
 import { list, pods, run, weft } from './kubectl.ts'
 import { agentLabel, agentOn, metric, withMesh } from './mesh.ts'

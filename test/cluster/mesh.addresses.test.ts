@@ -1,3 +1,5 @@
+// How pods of a real cluster get into the mesh: aliases, the HTTP proxy, dedicated addresses, identities.
+
 import { expect } from 'chai'
 import { until } from '../support/until.ts'
 import { apply, kubectl, list } from './kubectl.ts'

@@ -1,3 +1,5 @@
+// Splits, scaling, new agents and an absent controller on a real cluster, all of it under load.
+
 import { expect } from 'chai'
 import { until } from '../support/until.ts'
 import { apply, gone, kubectl, list, pods, rolledOut, weft } from './kubectl.ts'

@@ -1,3 +1,5 @@
+// Leaving the mesh on a real cluster: no trace of it stays.
+
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { root } from '../../scripts/local/environment.ts'
