@@ -1,10 +1,9 @@
 // Annotations become policy; what can't be read is said and left out.
 
-import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import type { Service } from '../../../controller/observe/objects.ts'
 import { refOf } from '../../../controller/observe/objects.ts'
-import { type Annotated, annotationNames, readAnnotations } from '../../../controller/resolve/annotations.ts'
+import { type Annotated, readAnnotations } from '../../../controller/resolve/annotations.ts'
 import { type Problem, Problems } from '../../../controller/resolve/problem.ts'
 
 function read(annotations: Record<string, string>): Annotated & { problems: Problem[] } {
@@ -130,12 +129,5 @@ describe('annotations', () => {
 
   it('is not fooled by names of objects', () => {
     expect(read({ 'weft.dev/constructor': 'x', 'weft.dev/__proto__': 'y' }).problems).to.have.length(2)
-  })
-
-  it('has all of them in the table that people read, and no others', () => {
-    const text = readFileSync(new URL('../../../controller/resolve/README.md', import.meta.url), 'utf8')
-    const table = text.slice(text.indexOf('## Annotations'), text.indexOf('Of circuit-breaker'))
-    const named = [...table.matchAll(/^\| `([a-z-]+)` *\|/gm)].map(([, name]) => name)
-    expect(named).to.deep.equal([...annotationNames])
   })
 })
