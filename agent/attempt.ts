@@ -47,8 +47,6 @@ export class Attempts implements UpstreamHandler {
   private cancel: (() => void) | null = null
   private backoff: Timer | null = null
   private requestHead = ''
-  /** Clock's ms after which the whole exchange is given up. */
-  private limitAt = Number.POSITIVE_INFINITY
   private idleMs = 0
   private headMs = 0
 
@@ -68,7 +66,7 @@ export class Attempts implements UpstreamHandler {
     this.kept.start()
     const policy = exchange.port?.service.policy
     const timeouts = policy?.timeouts
-    this.limitAt = path.deadlines.now + (timeouts?.requestMs ?? Number.POSITIVE_INFINITY)
+    exchange.limitAt = path.deadlines.now + path.requestMs(exchange)
     this.idleMs = timeouts?.idleMs ?? path.timeouts.idleMs
     this.headMs = policy?.retry?.perTryMs ?? timeouts?.headMs ?? path.timeouts.firstByteMs
     this.requestHead = path.requestText(exchange)
@@ -119,7 +117,7 @@ export class Attempts implements UpstreamHandler {
     exchange.attemptAt = path.clock.now()
     exchange.endpoint!.inFlight++
     this.token = path.fuse.begin(exchange)
-    this.owner.deadlineAt = this.limitAt
+    this.owner.deadlineAt = exchange.limitAt
     let isAnswered = false
     const cancel = path.hop.acquire(exchange, isFresh, (failure, upstream) => {
       isAnswered = true
@@ -156,7 +154,7 @@ export class Attempts implements UpstreamHandler {
   }
 
   private setDeadline(ms: number): void {
-    this.owner.deadlineAt = Math.min(this.limitAt, this.path.deadlines.now + ms)
+    this.owner.deadlineAt = Math.min(this.exchange!.limitAt, this.path.deadlines.now + ms)
   }
 
   private onAttemptFailed(failure: AttemptFailure): void {
@@ -176,7 +174,7 @@ export class Attempts implements UpstreamHandler {
     this.tried ??= []
     this.tried.push(this.exchange!.endpoint!)
     this.phase = 'choosing'
-    this.owner.deadlineAt = this.limitAt
+    this.owner.deadlineAt = this.exchange!.limitAt
     if (!this.owner.isRequestEnded) this.down.hold()
     this.backoff = this.path.clock.setTimeout(() => {
       this.backoff = null

@@ -34,6 +34,8 @@ export class Exchange {
   /** Clock's ms when the current attempt began. */
   attemptAt = 0
   attempts = 0
+  /** Clock's ms at which it is given up as a whole; Infinity: never. */
+  limitAt = Number.POSITIVE_INFINITY
   /** Status sent to the caller; 0 before. */
   status = 0
   /** Why the mesh ended it; null if it did not. */

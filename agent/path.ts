@@ -89,6 +89,8 @@ export interface HttpPath extends PathBase {
     ): () => void
     release(exchange: Exchange, upstream: Upstream): void
   }
+  /** Ms that the whole exchange may take, with all its attempts; Infinity: any time. */
+  requestMs(exchange: Exchange): number
   /** The request's head as it goes to the endpoint, without its empty line. Called once, after `route`. */
   requestText(exchange: Exchange): string
   /** The response's head as it goes to the caller. */

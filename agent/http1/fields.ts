@@ -28,6 +28,8 @@ export function isInteresting(text: string, at: number, length: number): boolean
       return first === 0x74 || first === 0x72 // traceparent, retry-after
     case 12:
       return first === 0x63 || first === 0x78 || first === 0x78 // content-type, x-request-id, x-weft-error
+    case 13:
+      return first === 0x77 // weft-deadline
     case 14:
       return first === 0x63 || first === 0x68 // content-length, http2-settings
     case 15:

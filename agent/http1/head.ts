@@ -47,6 +47,8 @@ export class RequestHead {
   hasForwardedProto = false
   /** How often this mesh stands in Via already. */
   viaCount = 0
+  /** Ms that the request may still take, as another agent has written it; 0: it says nothing. */
+  deadlineMs = 0
   readonly lines = new FieldLines()
 
   /** All values of a header by lower-case name, joined with ", "; null if it is absent. */
@@ -83,6 +85,7 @@ export class RequestHead {
     this.requestId = ''
     this.hasForwardedProto = false
     this.viaCount = 0
+    this.deadlineMs = 0
   }
 
   /**
@@ -202,6 +205,10 @@ export class RequestHead {
         this.hasForwardedProto = true
         break
       case 'x-forwarded-client-cert':
+        lines.cut(at, lineEnd + 2)
+        break
+      case 'weft-deadline':
+        this.deadlineMs = readDeadline(lines.valueAt(colon, lineEnd))
         lines.cut(at, lineEnd + 2)
         break
       default:
@@ -333,6 +340,11 @@ const unnameable = new Set([...framingNames, 'host'])
 
 function joined(before: string | null, value: string): string {
   return before === null ? value : `${before}, ${value}`
+}
+
+/** Ms; 0 for what is no number of at most 9 digits. */
+function readDeadline(value: string): number {
+  return /^\d{1,9}$/.test(value) ? Number(value) : 0
 }
 
 function countVia(value: string): number {

@@ -135,6 +135,8 @@ export function attendInbound(
       },
       release: () => hop.release(),
     },
+    // The caller's agent has counted from the start.
+    requestMs: ({ request }) => request!.deadlineMs || Number.POSITIVE_INFINITY,
     requestText: (exchange) => {
       const { upgrade } = exchange.request!
       const switching = upgrade === '' ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`

@@ -143,6 +143,16 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
     return delayMs
   }
 
+  const isTunnelled = ({ endpoint }: Exchange) => !endpoint!.isLocal && !hop.isPlain(endpoint!)
+
+  /** What is left of the time of the whole request, for the endpoint's agent. */
+  function deadlineLine(exchange: Exchange): string {
+    const leftMs = exchange.limitAt - parts.deadlines.now
+    return leftMs < Number.POSITIVE_INFINITY && isTunnelled(exchange)
+      ? `weft-deadline: ${Math.max(1, Math.ceil(leftMs))}\r\n`
+      : ''
+  }
+
   const path: HttpPath & WirePath & UpgradePath = {
     direction: 'outbound',
     clock,
@@ -173,6 +183,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
       abandon: (exchange, token) => fuseOf(exchange).abandon(token),
     },
     hop,
+    requestMs: ({ port }) => port!.service.policy.timeouts?.requestMs ?? Number.POSITIVE_INFINITY,
     requestText: (exchange) => {
       const { name, namespace } = exchange.port!.service
       const { upgrade } = exchange.request!
@@ -184,7 +195,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
       mirror.begin(exchange, text)
       return text
     },
-    hopText: (exchange) => identityLine(exchange, exchange.endpoint!),
+    hopText: (exchange) => identityLine(exchange, exchange.endpoint!) + deadlineLine(exchange),
     responseText: (exchange, head, isLast) => {
       editResponse(exchange.port!.service.policy, head)
       return responseText(head, exchange.request!, isLast)
@@ -205,7 +216,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
       return kind === 'h2' && isDedicated ? new Stream(path, wire, caller, meshPort, onClosed) : null
     },
     connect: (exchange, done) => hop.connect(exchange, done),
-    isTunnelled: ({ endpoint }) => !endpoint!.isLocal && !hop.isPlain(endpoint!),
+    isTunnelled,
     settle: (exchange, now) => {
       mirror.forget(exchange)
       if (exchange.admitted >= 0) admission.leave(exchange.admitted)
