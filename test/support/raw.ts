@@ -4,6 +4,9 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { until } from './until.ts'
 
+/** How long a read waits unless told otherwise: long enough for a busy machine. */
+const patienceMs = 15_000
+
 /** One connection, from either side. What came is kept in `received`; reading moves a position in it. */
 export class RawSocket {
   readonly socket: Socket
@@ -13,21 +16,25 @@ export class RawSocket {
   isReset = false
   isClosed = false
   private at = 0
+  private readonly waiting = new Set<() => void>()
 
   constructor(socket: Socket) {
     this.socket = socket
     socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => {
       this.received += chunk.toString('latin1')
+      this.changed()
     })
     socket.on('end', () => {
       this.hasEnded = true
+      this.changed()
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ECONNRESET') this.isReset = true
     })
     socket.on('close', () => {
       this.isClosed = true
+      this.changed()
     })
   }
 
@@ -79,17 +86,17 @@ export class RawSocket {
     this.socket.destroy()
   }
 
-  /** Reads exactly so many bytes. */
-  async read(count: number): Promise<string> {
-    await this.wait(() => this.unread.length >= count, `${count} bytes`)
+  /** Reads exactly so many bytes. @throws Error if they don't come in time, here as in all that reads */
+  async read(count: number, withinMs = patienceMs): Promise<string> {
+    await this.wait(() => this.received.length - this.at >= count, `${count} bytes`, withinMs)
     const text = this.received.slice(this.at, this.at + count)
     this.at += count
     return text
   }
 
   /** Reads up to and including a marker. */
-  async readThrough(marker: string): Promise<string> {
-    await this.wait(() => this.unread.includes(marker), JSON.stringify(marker))
+  async readThrough(marker: string, withinMs = patienceMs): Promise<string> {
+    await this.wait(() => this.received.includes(marker, this.at), JSON.stringify(marker), withinMs)
     const end = this.received.indexOf(marker, this.at) + marker.length
     const text = this.received.slice(this.at, end)
     this.at = end
@@ -97,8 +104,8 @@ export class RawSocket {
   }
 
   /** Reads one whole message by its framing: head and body as they came. A head alone for `isBodiless`. */
-  async readMessage(isBodiless = false): Promise<string> {
-    const head = await this.readThrough('\r\n\r\n')
+  async readMessage(isBodiless = false, withinMs = patienceMs): Promise<string> {
+    const head = await this.readThrough('\r\n\r\n', withinMs)
     if (isBodiless) return head
     if (/\r\ntransfer-encoding: *chunked\r\n/i.test(head)) return head + (await this.readChunks())
     const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(head)
@@ -125,20 +132,35 @@ export class RawSocket {
 
   /** Waits for the other side to go: how it went, with all that was not read before. */
   async gone(): Promise<{ how: 'end' | 'reset'; rest: string }> {
-    await this.wait(() => this.hasEnded || this.isClosed, 'the end of the connection')
+    await this.wait(() => this.hasEnded || this.isClosed, 'the end of the connection', patienceMs)
     const rest = this.unread
     this.at = this.received.length
     return { how: this.isReset ? 'reset' : 'end', rest }
   }
 
-  private wait(condition: () => boolean, what: string): Promise<void> {
-    return until(
-      () => condition() || this.isClosed || this.hasEnded,
-      () => `${what}, after ${JSON.stringify(this.unread)},`,
-      5000,
-    ).then(() => {
-      if (!condition()) throw new Error(`${what} did not come, but the end; unread: ${JSON.stringify(this.unread)}`)
-    })
+  /** Looks again with everything that comes: polling would cost each message a pause. */
+  private async wait(condition: () => boolean, what: string, withinMs: number): Promise<void> {
+    const isOver = () => condition() || this.isClosed || this.hasEnded
+    if (!isOver()) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>()
+      const look = () => {
+        // The agent shares this process: it finishes its turn first.
+        if (isOver()) setImmediate(resolve)
+      }
+      this.waiting.add(look)
+      const late = () =>
+        reject(new Error(`${what} did not come within ${withinMs} ms, after ${JSON.stringify(this.unread)}`))
+      const timer = withinMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(late, withinMs)
+      await promise.finally(() => {
+        clearTimeout(timer)
+        this.waiting.delete(look)
+      })
+    }
+    if (!condition()) throw new Error(`${what} did not come, but the end; unread: ${JSON.stringify(this.unread)}`)
+  }
+
+  private changed(): void {
+    for (const look of this.waiting) look()
   }
 }
 
@@ -215,7 +237,8 @@ export class RawServer {
   answerAll(response: string): void {
     const serve = async (connection: RawSocket) => {
       for (;;) {
-        await connection.readMessage()
+        // However late the next request is.
+        await connection.readMessage(false, Number.POSITIVE_INFINITY)
         connection.send(response)
       }
     }

@@ -18,6 +18,14 @@ const path = (source: string, text: string) => compile(route({ path: source })).
 const header = (source: string, value: string) =>
   compile(route({ headers: [{ name: 'X-Test', value: source }] })).test(input('GET', '/', { 'x-test': value }))
 
+/** CPU time of this thread that a function takes. */
+function ownMs(run: () => unknown): number {
+  const before = process.threadCpuUsage()
+  run()
+  const { user, system } = process.threadCpuUsage(before)
+  return (user + system) / 1_000
+}
+
 /** What the engine itself says. */
 const oracle = (source: string, text: string, isPath: boolean) =>
   isPath ? RE2JS.compile(source).matcher(text).lookingAt() : RE2JS.compile(source).test(text)
@@ -256,11 +264,13 @@ describe('mesh compile', () => {
           : compile(route({ headers: [{ name: 'x-test', value: source }] }))
       const request = pick(requests)
       let best = Number.POSITIVE_INFINITY
-      // A pause of the whole process is not the matcher's: what is slow stays slow.
-      for (let attempt = 0; attempt < 5 && best >= 1; attempt++) {
-        const before = performance.now()
-        match.test(request)
-        best = Math.min(best, performance.now() - before)
+      // Time of this thread's own: what others do is not the matcher's. A collection in between is not either, and does
+      // not come with every attempt.
+      for (let attempt = 0; attempt < 10 && best >= 1; attempt++) {
+        best = Math.min(
+          best,
+          ownMs(() => match.test(request)),
+        )
       }
       expect(best, source).to.be.lessThan(1)
     }
@@ -271,9 +281,14 @@ describe('mesh compile', () => {
     const matches = compileAll(hostile)
     const request = input('GET', 'ab'.repeat(4_000))
     for (let i = 0; i < 3; i++) for (const match of matches) match.test(request)
-    const before = process.cpuUsage()
-    for (const match of matches) expect(match.test(request)).to.equal(false)
-    expect(process.cpuUsage(before).user / 1_000).to.be.lessThan(30)
+    let best = Number.POSITIVE_INFINITY
+    for (let attempt = 0; attempt < 5 && best >= 30; attempt++) {
+      const spent = ownMs(() => {
+        for (const match of matches) if (match.test(request)) throw new Error('nothing is to match')
+      })
+      best = Math.min(best, spent)
+    }
+    expect(best).to.be.lessThan(30)
     const many = compileAll(Array.from({ length: 500 }, (_, i) => route({ path: `/v[0-9]+/thing${i}/[a-z0-9-]+/end` })))
     const found = many.filter((match) => match.test(input('GET', `/v2/thing7/${'a-'.repeat(100)}/end`)))
     expect(found).to.have.length(1)
