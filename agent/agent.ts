@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
+import type { Report } from '../controller/contract/messages.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { type Zone, zoneOf } from './dns/answer.ts'
@@ -20,6 +21,7 @@ import { type AdminSources, adminServer, statsServer } from './observe/admin.ts'
 import { Gatherer } from './observe/gather.ts'
 import { type ControlLog, errorFields } from './observe/log.ts'
 import { type Metric, pathMetrics } from './observe/metrics.ts'
+import { NoticeBoard } from './observe/notices.ts'
 import { ownMetrics, type ProcessFacts } from './observe/own.ts'
 import { Ready } from './observe/ready.ts'
 import { Threads } from './threads.ts'
@@ -56,6 +58,7 @@ export class Agent {
   readonly #identity: IdentityPart | null
   readonly #accounts: Follower | null
   readonly #metrics: Metric[]
+  readonly #notices: NoticeBoard
   readonly #servers: Server[] = []
   #zone: Zone
   #reportTimer: Timer | null = null
@@ -72,6 +75,7 @@ export class Agent {
     this.#cache = new CacheWriter(config.cacheFile, config.node, clock, log)
     this.keeper = new Keeper(clock, (wanted) => this.#applied(wanted))
     this.#zone = zoneOf(this.keeper.inForce)
+    this.#notices = new NoticeBoard(clock)
     const sink = new AccessSink(out)
     const gatherer = new Gatherer()
     const { keeper } = this
@@ -85,6 +89,9 @@ export class Agent {
       sink,
       greet: (post) => this.#identity?.replay((message) => post({ type: 'identity', message })),
       onNeed: (account) => this.#identity?.need(account),
+      onNoticed: (notice) => {
+        if (this.#notices.add(notice)) this.link.tell()
+      },
       onChange: () => this.#review(),
       onFatal,
     })
@@ -99,8 +106,9 @@ export class Agent {
       log,
       offer: (wanted) => keeper.offer(wanted),
       version: () => keeper.inForce.version,
-      claims: () => this.#identity?.report() ?? {},
+      claims: () => this.#claims(),
       onFirst: () => this.ready.clear('controller'),
+      onConnect: () => this.#identity?.retry(),
     })
     this.#identity = config.controller.startsWith('https:') ? this.#startIdentity() : null
     this.#accounts = this.#identity === null ? null : followAccounts(clock, this.#identity)
@@ -136,6 +144,12 @@ export class Agent {
       this.link.start()
       this.#reportAgain()
     })
+  }
+
+  /** What reports say beside where we stand. */
+  #claims(): Pick<Report, 'trust' | 'signers' | 'notices'> {
+    const notices = this.#notices.current()
+    return { ...this.#identity?.report(), ...(notices.length === 0 ? {} : { notices }) }
   }
 
   #reportAgain(): void {

@@ -38,6 +38,8 @@ export interface IdentityPart {
   report(): { trust?: string; signers?: string[] }
   /** A caller of this account waits for its certificate. */
   need(account: Key): void
+  /** There is a line to the controller again: what it could not be asked for is asked for now. */
+  retry(): void
   /**
    * What runs on the node now.
    * @param present accounts of its pods: certificates of all others are forgotten
@@ -123,6 +125,7 @@ export function startIdentity(options: IdentityOptions): IdentityPart {
     dispatcher: () => access.dispatcher(),
     report: () => (keeper === null ? {} : { trust: keeper.trust().hash, signers: keeper.signers() }),
     need: (account) => keeper?.want(account, 'now'),
+    retry: () => keeper?.retry(),
     retain(accounts, soon) {
       present = accounts
       ahead = soon

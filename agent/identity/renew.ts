@@ -44,6 +44,8 @@ export interface KeptIdentity {
 export interface Keeper {
   /** Wants a certificate for an account; nothing happens if there is one or it is being asked for. */
   want(account: Key, priority: Priority): void
+  /** The authority can be reached again: whatever failed is asked for at once, not when its pause is over. */
+  retry(): void
   /** The accounts of the node's pods: all others are forgotten. */
   retain(accounts: ReadonlySet<Key>): void
   /** Takes what the mounted ConfigMap says from now on. */
@@ -228,6 +230,14 @@ export function startKeeper(options: KeeperOptions): Keeper {
       const entry = entries.get(account) ?? enter(account, priority)
       if (priority === 'now') entry.priority = 'now'
       if (entry.key === null) pump()
+    },
+    retry() {
+      for (const entry of entries.values()) {
+        if (entry.failures === 0) continue
+        entry.failures = 0
+        entry.dueAt = clock.wall()
+      }
+      pump()
     },
     retain(accounts) {
       for (const [account, entry] of entries) {

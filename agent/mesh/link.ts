@@ -30,9 +30,11 @@ export interface LinkOptions {
   /** Version in force. */
   readonly version: () => string
   /** What reports say beside it. */
-  readonly claims?: () => Pick<Report, 'trust' | 'signers'>
+  readonly claims?: () => Pick<Report, 'trust' | 'signers' | 'notices'>
   /** Called when the outcome of the first attempt is known: a transaction has come, or the line has failed. */
   readonly onFirst: () => void
+  /** Called when the controller has accepted the line, before anything of its snapshot is taken. */
+  readonly onConnect?: () => void
 }
 
 /** The controller pings after 10 s of silence: three missed ones. */
@@ -157,6 +159,7 @@ export class Link {
       })
       if (response.statusCode !== 200) throw new Error(await complaint(response))
       this.#set({ isConnected: true, connects: this.#status.connects + 1 })
+      this.#options.onConnect?.()
       this.#wanted = null
       const conversation = new Conversation((wanted) => this.#take(wanted))
       const body = decoded(response)

@@ -168,6 +168,30 @@ describe('identity: keeper', () => {
     expect(keeper.list().find((each) => each.account === 'shop/reviews')!.expires).to.be.greaterThan(0)
   })
 
+  it('asks at once for what failed when the authority can be reached again, and begins to back off anew', async () => {
+    start()
+    await settle()
+    sign = () => Promise.reject(new Error('away'))
+    keeper.want('shop/reviews', 'now')
+    await settle()
+    const entry = () => keeper.list().find((each) => each.account === 'shop/reviews')!
+    while (entry().failures < 10) {
+      clock.tick(entry().renewAt - clock.wall())
+      await settle()
+    }
+    keeper.retry()
+    await settle()
+    expect(entry().renewAt - clock.wall()).to.equal(500)
+    sign = good
+    asked = []
+    keeper.retry()
+    await settle()
+    expect(entry().expires).to.be.greaterThan(0)
+    keeper.retry()
+    await settle()
+    expect(asked, 'nothing that did not fail').to.deep.equal(['shop/reviews'])
+  })
+
   it('asks for eight at once, those that callers wait for first', async () => {
     const open: (() => void)[] = []
     sign = async (identity, csr) => {

@@ -46,7 +46,7 @@ describe('authority: roots', () => {
     expect(root.chain).to.deep.equal([given.intermediate])
     expect(bundleOf([root])).to.equal(given.root)
     const identity = 'spiffe://cluster.local/ns/shop/sa/reviews'
-    const { pem } = issueCertificate(root, { identity, publicKey: makeKey().publicKey, now, lifetimeMs: 60_000 })
+    const { pem } = issueCertificate(root, { identity, publicKey: makeKey().publicKey, now, lifetimeMs: 3_600_000 })
     withFolder((folder) => {
       writeFileSync(join(folder, 'root.crt'), bundleOf([root]))
       writeFileSync(join(folder, 'chain.crt'), root.chain.join(''))
