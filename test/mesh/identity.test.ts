@@ -2,12 +2,13 @@
 // controllers that nobody should listen to.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { type IncomingHttpHeaders, request } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { createServer as createTls, type Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
+import { call as send } from '../support/call.ts'
 import { testLeaf, testRoot } from '../support/certificates.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 import { type Load, startLoad } from '../support/load.ts'
@@ -32,17 +33,9 @@ eachCluster(
       await mesh.stop()
     })
 
-    function call(from: string): Promise<{ status: number; reason: string }> {
-      return new Promise((resolve, reject) => {
-        const options = { ...mesh.entry, localAddress: from, headers: { host: 'web-mesh.shop' }, agent: false }
-        request(options, (response) => {
-          response.resume()
-          const reason = String(response.headers['x-weft-error'] ?? '')
-          response.on('end', () => resolve({ status: response.statusCode!, reason }))
-        })
-          .on('error', reject)
-          .end()
-      })
+    async function call(from: string): Promise<{ status: number; reason: string }> {
+      const { status, headers } = await send({ ...mesh.entry, from, headers: { host: 'web-mesh.shop' } })
+      return { status, reason: String(headers['x-weft-error'] ?? '') }
     }
 
     function load(from: string): Load {

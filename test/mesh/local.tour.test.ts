@@ -1,27 +1,19 @@
 // What `npm start` prints is pasted here as a newcomer would, by a shell, with curl and kubectl where the machine has them.
 
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
+import { which } from '../../scripts/bench/process.ts'
 import { root } from '../../scripts/local/environment.ts'
 import { until } from '../support/until.ts'
 
 /** No other suite uses these addresses; the process makes a difference for two runs on one machine. */
 const offset = 51 - (process.pid % 6)
 const run = promisify(execFile)
-
-function has(program: string): boolean {
-  try {
-    execFileSync('/bin/sh', ['-c', `command -v ${program}`], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
 
 describe('mesh: the tour that npm start prints', function () {
   this.timeout(90_000)
@@ -77,7 +69,7 @@ describe('mesh: the tour that npm start prints', function () {
   })
 
   it('calls through the mesh, by alias and as HTTP proxy', async function () {
-    if (!has('curl')) this.skip()
+    if (which('curl') === null) this.skip()
     const lines = printed('curl -i')
     expect(lines).to.have.lengthOf(2)
     for (const line of lines) {
@@ -90,7 +82,7 @@ describe('mesh: the tour that npm start prints', function () {
   })
 
   it('moves traffic, scales and deletes pods with kubectl', async function () {
-    if (!has('kubectl')) this.skip()
+    if (which('kubectl') === null) this.skip()
     expect(await paste('kubectl get pods -A -o wide')).to.match(/weft-agent-\w+ +1\/1 +Running/)
     const [canary, all] = printed('kubectl apply')
     expect(await paste(canary!)).to.equal('trafficsplit.split.smi-spec.io/reviews configured\n')

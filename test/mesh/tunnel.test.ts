@@ -1,48 +1,17 @@
 // Two agents, a real tunnel between them: requests, refusals, resets, and what a change of rules does to live connections.
 
 import { once } from 'node:events'
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { expect } from 'chai'
 import type { AccessResource, Resource } from '../../controller/contract/resources.ts'
+import { type CallAnswer, type CallOptions, call as send } from '../support/call.ts'
 import { client, type Pair, type PairOptions, server, startPair } from '../support/pair.ts'
 import { until } from '../support/until.ts'
 
-interface Answer {
-  status: number
-  headers: IncomingHttpHeaders
-  body: string
-}
-
-function call(
-  pair: Pair,
-  path = '/',
-  options: { method?: string; body?: string; headers?: object; from?: string } = {},
-) {
-  return new Promise<Answer>((resolve, reject) => {
-    const { method = 'GET', body = '', headers = {}, from = pair.caller } = options
-    const request = httpRequest(
-      {
-        host: pair.near.address,
-        port: pair.near.port,
-        localAddress: from,
-        method,
-        path,
-        headers: { host: 'web-mesh.shop', ...headers },
-      },
-      (response) => {
-        let text = ''
-        response.setEncoding('utf8')
-        response.on('data', (chunk) => {
-          text += chunk
-        })
-        response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body: text }))
-        response.on('error', reject)
-      },
-    )
-    request.on('error', reject)
-    request.end(body)
-  })
+function call(pair: Pair, path = '/', { headers = {}, ...options }: Partial<CallOptions> = {}): Promise<CallAnswer> {
+  const near = { host: pair.near.address, port: pair.near.port, from: pair.caller }
+  return send({ ...near, ...options, path, headers: { host: 'web-mesh.shop', ...headers } })
 }
 
 const only = (rules: AccessResource['rules']): Resource => ({ kind: 'access', name: server, rules })
