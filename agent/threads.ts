@@ -2,6 +2,7 @@
 // their messages on to whom they concern, and leads them out when the agent drains.
 
 import { Worker } from 'node:worker_threads'
+import type { CallerNotice } from '../controller/contract/messages.ts'
 import type { Key } from '../controller/contract/resources.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
@@ -25,6 +26,8 @@ export interface ThreadsOptions {
   readonly greet: (post: (message: ToThread) => void) => void
   /** A caller of this account waits for a certificate. */
   readonly onNeed: (account: Key) => void
+  /** A caller does what its owner should learn of. */
+  readonly onNoticed: (notice: CallerNotice) => void
   /** Something that readiness depends on may have changed. */
   readonly onChange: () => void
   /** The threads can't be kept alive: the process must end. */
@@ -321,6 +324,9 @@ export class Threads {
         break
       case 'need':
         this.#options.onNeed(message.account)
+        break
+      case 'noticed':
+        this.#options.onNoticed(message.notice)
         break
       case 'log':
         log.relay(thread.number, message)

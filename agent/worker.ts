@@ -22,7 +22,9 @@ import { Mirror } from './mirror/mirror.ts'
 import { AccessRecorder } from './observe/accesslog.ts'
 import { Counters } from './observe/counters.ts'
 import { Denials } from './observe/denials.ts'
+import { Foreign } from './observe/foreign.ts'
 import { threadLog } from './observe/log.ts'
+import { NoticePoster } from './observe/notices.ts'
 import { CountingRecorder } from './observe/record.ts'
 import { Sparing } from './observe/sparing.ts'
 import { StreamRecorder } from './observe/streams.ts'
@@ -64,6 +66,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const denials = new Denials(counters, sparing)
   const accessLog = config.accessLog ? new AccessRecorder(post, clock) : null
   const streams = new StreamRecorder(counters)
+  const foreign = new Foreign({ snapshot, counters, log: sparing, notices: new NoticePoster(post, clock) })
   const counting = new CountingRecorder(counters)
   const recorders: Recorder[] = [counting, streams, denials, ...(surroundings.recorders ?? [])]
   if (accessLog !== null) recorders.push(accessLog)
@@ -148,6 +151,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     retries,
     mirror,
     recorders,
+    onForeign: (kind, caller, meshPort) => foreign.tell(kind, caller, meshPort),
     onRetry: (exchange, reason) => counting.retried(exchange, reason),
   })
   const outbound: DataThread['outbound'] = new Acceptor({

@@ -19,6 +19,7 @@ import { resolve } from './resolve/resolve.ts'
 import { type Handler, startServer } from './serve.ts'
 import { translate } from './translate/translate.ts'
 import { openTransmitter } from './transmit/transmitter.ts'
+import { openCallers } from './update/callers.ts'
 import { openUpdater } from './update/updater.ts'
 
 /** Both signals' deadline: the orderly stop takes well under this, or something hangs. */
@@ -63,12 +64,16 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   parts.authority = authority
   ledger.add(() => (authority.open === null ? [`authority: ${authority.trouble()}`] : []))
 
+  const callers = openCallers(clock)
   const transmitter = openTransmitter({
     clock,
     log,
     controller: config.pod,
     authenticate: authority.authenticate,
-    reported: authority.reported,
+    reported: (report) => {
+      authority.reported(report)
+      if (callers.take(report)) pipeline.poke()
+    },
   })
   parts.transmitter = transmitter
 
@@ -79,6 +84,7 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     settings,
     controller: config.pod,
     splits: () => observer.served('splits'),
+    noticed: callers.notices,
   })
   parts.updater = updater
 

@@ -2,6 +2,7 @@
 // the same change, then all commit it, or none does. Counters go the other way through shared memory; only the labels of
 // their slots are messages.
 
+import type { CallerNotice } from '../../controller/contract/messages.ts'
 import type { AgentConfig, LogLevel } from '../config.ts'
 import type { IdentityMessage, IdentityNeed } from '../identity/messages.ts'
 
@@ -170,6 +171,12 @@ export interface LogRecord {
   fields: Record<string, unknown>
 }
 
+/** A caller does what can't work: its owner should learn of it. */
+export interface Noticed {
+  type: 'noticed'
+  notice: CallerNotice
+}
+
 export type FromThread =
   | Started
   | Prepared
@@ -182,6 +189,7 @@ export type FromThread =
   | Slots
   | SeriesChange
   | AccessLines
+  | Noticed
   | LogRecord
 
 /** How a thread's parts speak to the control thread. */

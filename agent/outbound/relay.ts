@@ -8,7 +8,7 @@ import type { AgentConfig } from '../config.ts'
 import { editRequest, editResponse, redirect } from '../edit/apply.ts'
 import { faultAbort, faultDelayMs } from '../edit/fault.ts'
 import { MeshError } from '../errors.ts'
-import type { Exchange } from '../exchange.ts'
+import type { Caller, Exchange } from '../exchange.ts'
 import type { Deadlines } from '../http1/deadline.ts'
 import { requestText, responseText } from '../http1/write.ts'
 import { clientCertLine } from '../identity/header.ts'
@@ -51,6 +51,8 @@ export interface OutboundParts {
   readonly retries: Retries
   readonly mirror: Mirror
   readonly recorders: readonly Recorder[]
+  /** A caller speaks what can't be carried on its port. @param meshPort 0: the entry port */
+  readonly onForeign: (kind: 'h2' | 'tls', caller: Caller, meshPort: number) => void
   /** Told of each further attempt. */
   readonly onRetry: (exchange: Exchange, reason: string) => void
 }
@@ -213,7 +215,9 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
     opening: (kind, wire, caller, meshPort, onClosed) => {
       // Only where the port alone says which service is meant can HTTP/2 be carried without reading it.
       const isDedicated = snapshot().ports.get(meshPort)?.service != null
-      return kind === 'h2' && isDedicated ? new Stream(path, wire, caller, meshPort, onClosed) : null
+      if (kind === 'h2' && isDedicated) return new Stream(path, wire, caller, meshPort, onClosed)
+      parts.onForeign(kind, caller, meshPort)
+      return null
     },
     connect: (exchange, done) => hop.connect(exchange, done),
     isTunnelled,

@@ -2,7 +2,7 @@
 // Downwards, changes come as transactions: `begin`, any number of `set` and `remove`, then `commit`. An agent applies a
 // transaction as a whole on `commit`, or not at all.
 
-import type { Resource, ResourceKind } from './resources.ts'
+import type { Key, Resource, ResourceKind } from './resources.ts'
 
 /** First line of every response: who speaks, and in which version of the contract. */
 export interface Hello {
@@ -54,6 +54,19 @@ export interface SnapshotQuery {
   newest: number
 }
 
+/** What a caller does that can't work, and that its owner should learn of: it becomes an Event. */
+export interface CallerNotice {
+  /** TLS where HTTP is spoken; HTTP/2 where requests must be read to know which Service is meant. */
+  kind: 'tls-on-http' | 'h2-on-shared'
+  /** The caller's pod and its UID. */
+  pod: Key
+  podUid: string
+  /** The Service's port number; 0: the entry port. */
+  port: number
+  /** The Service that has the port to itself; empty where the Host would have said which is meant. */
+  service: Key
+}
+
 /** What an agent reports after each transaction, accepted or refused: `POST /v1/report`. */
 export interface Report {
   node: string
@@ -66,4 +79,6 @@ export interface Report {
   trust?: string
   /** The roots that signed the certificates it uses; a root is not retired before no agent names it. */
   signers?: string[]
+  /** What its callers did of late; absent where there is nothing to say. */
+  notices?: CallerNotice[]
 }

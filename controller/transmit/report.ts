@@ -1,9 +1,9 @@
 // Reads an agent's report from a request; strict, because it ends up in logs and dumps.
 
 import type { IncomingMessage } from 'node:http'
-import type { Report } from '../contract/messages.ts'
+import type { CallerNotice, Report } from '../contract/messages.ts'
 
-const limitBytes = 16 << 10
+const limitBytes = 32 << 10
 
 /** @returns the report, or what is wrong with it */
 export async function readReport(request: IncomingMessage): Promise<Report | string> {
@@ -23,12 +23,14 @@ export async function readReport(request: IncomingMessage): Promise<Report | str
 
 /** Longest text of a field, in characters. */
 const textLimit = 300
+/** More than these an agent doesn't tell. */
+const noticesLimit = 16
 /** An agent uses the certificates of a handful of roots at most. */
 const signersLimit = 16
 
 function checkReport(value: unknown): Report | string {
   if (!isRecord(value)) return 'the report is not an object'
-  const { node, pod, version, error, trust, signers } = value
+  const { node, pod, version, error, trust, signers, notices } = value
   for (const [name, field] of Object.entries({ node, pod, version, ...(trust === undefined ? {} : { trust }) })) {
     if (!isText(field)) return `field "${name}" must be a string of at most ${textLimit} characters`
   }
@@ -37,6 +39,9 @@ function checkReport(value: unknown): Report | string {
   if (signers !== undefined && !isTexts(signers)) {
     return `field "signers" must be a list of at most ${signersLimit} strings`
   }
+  if (notices !== undefined && !isNotices(notices)) {
+    return `field "notices" must be a list of at most ${noticesLimit} of {kind, pod, podUid, port, service}`
+  }
   return {
     node: node as string,
     pod: pod as string,
@@ -44,7 +49,25 @@ function checkReport(value: unknown): Report | string {
     error: error === null ? null : { version: error.version, message: error.message },
     ...(trust === undefined ? {} : { trust: trust as string }),
     ...(signers === undefined ? {} : { signers }),
+    ...(notices === undefined ? {} : { notices: notices.map(cleanNotice) }),
   }
+}
+
+function isNotices(value: unknown): value is CallerNotice[] {
+  return Array.isArray(value) && value.length <= noticesLimit && value.every(isNotice)
+}
+
+function isNotice(value: unknown): value is CallerNotice {
+  if (!isRecord(value)) return false
+  const { kind, pod, podUid, port, service } = value
+  const isKind = kind === 'tls-on-http' || kind === 'h2-on-shared'
+  const isPort = typeof port === 'number' && Number.isInteger(port) && port >= 0 && port <= 65_535
+  return isKind && isPort && isText(pod) && isText(podUid) && isText(service)
+}
+
+/** Nothing but the known fields is kept. */
+function cleanNotice({ kind, pod, podUid, port, service }: CallerNotice): CallerNotice {
+  return { kind, pod, podUid, port, service }
 }
 
 function isText(value: unknown): value is string {

@@ -21,6 +21,8 @@ export interface UpdaterOptions {
   controller: string
   /** How TrafficSplits are served; undefined: not at all. */
   splits(): Served | undefined
+  /** What agents have noticed of callers. */
+  noticed(world: World): Notice[]
 }
 
 export interface Updater {
@@ -90,7 +92,7 @@ export function openUpdater(options: UpdaterOptions): Updater {
       await takeAll(group.filter(isLasting))
     }
     await writeStatuses(pass)
-    await events.write([...pass.translation.problems, ...refused], mayWrite)
+    await events.write([...pass.translation.problems, ...options.noticed(pass.world), ...refused], mayWrite)
   }
 
   async function takeAll(steps: readonly Step[]): Promise<void> {

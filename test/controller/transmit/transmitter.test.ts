@@ -290,8 +290,12 @@ describe('transmitter', () => {
     await report({ node: 'node1', pod: 'agent-1', version, error })
     expect(transmitter.agents()[0]!.error).to.deep.equal(error)
     // A report may come without a session: the Service may send it to another replica.
-    const trusting = { node: 'node2', pod: 'agent-2', version, error: null, trust: 'hash', signers: ['root'] }
-    await report({ ...trusting, other: 'dropped' })
+    const notice = { kind: 'tls-on-http', pod: 'shop/client-1', podUid: 'uid', port: 80, service: '' }
+    const trusting = {
+      ...{ node: 'node2', pod: 'agent-2', version, error: null, trust: 'hash', signers: ['root'] },
+      notices: [notice],
+    }
+    await report({ ...trusting, notices: [{ ...notice, other: 'dropped' }], other: 'dropped' })
     expect(reports.at(-1)).to.deep.equal(trusting)
     expect(transmitter.agents()[1]).to.include({ node: 'node2', isConnected: false, applied: version })
   })
@@ -304,9 +308,21 @@ describe('transmitter', () => {
       [{ ...good, version: 1 }, 400, 'field "version"'],
       [{ ...good, node: '' }, 400, 'must not be empty'],
       [{ ...good, error: 'x' }, 400, 'field "error"'],
-      [{ ...good, version: 'x'.repeat(20_000) }, 400, 'exceeds'],
+      [{ ...good, version: 'x'.repeat(40_000) }, 400, 'exceeds'],
       [{ ...good, trust: 7 }, 400, 'field "trust"'],
       [{ ...good, signers: ['a', 7] }, 400, 'field "signers"'],
+      [{ ...good, notices: 'x' }, 400, 'field "notices"'],
+      [
+        { ...good, notices: [{ kind: 'other', pod: 'a/b', podUid: 'u', port: 1, service: '' }] },
+        400,
+        'field "notices"',
+      ],
+      [
+        { ...good, notices: [{ kind: 'tls-on-http', pod: 'a/b', podUid: 'u', port: 0.5, service: '' }] },
+        400,
+        'at most 16',
+      ],
+      [{ ...good, notices: Array(17).fill(null) }, 400, 'field "notices"'],
       [{ ...good, node: 'node2' }, 403, 'not on "node2"'],
     ] as const) {
       const { status: got, text } = await report(body)

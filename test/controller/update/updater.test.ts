@@ -66,6 +66,7 @@ describe('updater', () => {
       settings: defaultSettings,
       controller: 'controller-1',
       splits: () => undefined,
+      noticed: () => [],
     })
   })
 
