@@ -213,7 +213,7 @@ describe('layout: texts', () => {
   })
 
   it('README.md quotes tests that exist', () => {
-    const quotes = [...read('README.md').matchAll(/`(test\/[\w./-]+\.test\.ts)`: \*([^*]+)\*/g)]
+    const quotes = [...read('README.md').matchAll(/`(test\/[\w./-]+\.test\.ts)`: _([^_]+)_/g)]
     expect(quotes).to.not.have.lengthOf(0)
     const wrong = quotes.filter(([, path = '', title = '']) => !read(path).includes(title)).map(([quote]) => quote)
     expect(wrong).to.deep.equal([])
