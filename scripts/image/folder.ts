@@ -15,6 +15,7 @@ import {
 } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { programs } from './programs.ts'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 
@@ -23,14 +24,6 @@ const own = ['package.json', 'LICENSE', 'agent', 'controller', 'scripts/demo']
 
 /** Types, source maps and texts: a third of the dependencies, and no process reads them. LICENSE files stay. */
 const unread = /\.(d\.[cm]?ts|map|md|markdown)$/
-
-/** Loads all of the code that runs in pods, without starting any of it. */
-const programs = [
-  ['agent/main.ts', '--help'],
-  ['agent/worker.ts'],
-  ['controller/main.ts', '--help'],
-  ['controller/cli/main.ts', '--help'],
-]
 
 interface Lock {
   packages: Record<string, { dev?: boolean }>
@@ -70,10 +63,7 @@ function copyNode(top: string): void {
   writeFileSync(join(top, 'etc/nsswitch.conf'), 'hosts: files dns\n')
 }
 
-/**
- * Runs the programs once: V8 parses nothing twice, and a process at rest is a quarter smaller for it. Compiled code tells its
- * file's path in stack traces, so it is made where it will lie.
- */
+/** Runs the programs once. Compiled code tells its file's path in stack traces, so it is made where it will lie. */
 function compile(top: string): void {
   // As in manifests/base. Portable: any user finds it again.
   const env = { PATH: process.env.PATH, NODE_COMPILE_CACHE: '/app/.compiled', NODE_COMPILE_CACHE_PORTABLE: '1' }

@@ -19,6 +19,7 @@ import { startProxy } from './proxy.ts'
 import { waitReady, waitServed } from './ready.ts'
 import { startReaper } from './reaper.ts'
 import { startSlices } from './slices.ts'
+import { warm } from './warm.ts'
 import { startWorkloads } from './workloads.ts'
 
 export interface LocalOptions {
@@ -132,6 +133,8 @@ export async function startLocalMesh(options: LocalOptions): Promise<LocalMesh> 
     })
     closers.push(() => proxy.close())
     closers.push(startSlices(cluster), startWorkloads(cluster))
+    const compileCache = options.compileCache ?? join(folder, 'compile-cache')
+    if (options.mesh !== false) await warm(compileCache)
     const kubelets = plan.nodes.map((node) =>
       startKubelet({
         cluster,
@@ -140,7 +143,7 @@ export async function startLocalMesh(options: LocalOptions): Promise<LocalMesh> 
         dnsServer: dns.address,
         folder: podFolder,
         logFolder,
-        compileCache: options.compileCache ?? join(folder, 'compile-cache'),
+        compileCache,
         reaper,
       }),
     )
