@@ -46,6 +46,12 @@ export interface WholeMesh {
   /** The agents of node1 and node2, in the order in which they were started. */
   readonly agents: WholeAgent[]
   startAgent(node: string, change?: AgentChange): Promise<WholeAgent>
+  /** Command line of a node's agent, for a process of its own; the test ends it. */
+  agentArguments(node: string): string[]
+  /** Account of the agents. */
+  readonly agentAccount: string
+  /** Where agents keep what they keep, each in a folder of its own, and the trust that they mount. */
+  readonly folder: string
   /** Adds a pod that may call. @returns its address */
   addCaller(node: string, account: string): string
   removeCaller(address: string): void
@@ -187,24 +193,19 @@ export async function startWholeMesh(
     }
   }
 
-  async function startAgent(node: string, change: AgentChange = {}): Promise<WholeAgent> {
+  function agentArguments(node: string, change: AgentChange = {}): string[] {
     const state = mkdtempSync(join(folder, 'state-'))
     writeFileSync(join(state, 'token'), tokens.get(node)!)
-    const config = readConfig(
-      [
-        ...['--node', node, '--pod', `weft-agent-${node}`, '--address', addresses[node]!, '--admin-port', '0'],
-        ...[
-          '--controller',
-          change.controller ?? `https://127.0.0.1:${port}`,
-          '--token-file',
-          join(state, 'token'),
-          '--state-dir',
-          state,
-        ],
-        ...['--trust-dir', change.trustFolder ?? trustFolder, '--data-threads', '1'],
-      ],
-      {},
-    )
+    return [
+      ...['--node', node, '--pod', `weft-agent-${node}`, '--address', addresses[node]!, '--admin-port', '0'],
+      ...['--controller', change.controller ?? `https://127.0.0.1:${port}`],
+      ...['--token-file', join(state, 'token'), '--state-dir', state],
+      ...['--trust-dir', change.trustFolder ?? trustFolder, '--data-threads', '1'],
+    ]
+  }
+
+  async function startAgent(node: string, change: AgentChange = {}): Promise<WholeAgent> {
+    const config = readConfig(agentArguments(node, change), {})
     const agentLog = new AgentLog()
     const agent = new Agent(config, {
       clock: agentClock,
@@ -234,6 +235,9 @@ export async function startWholeMesh(
     asked,
     agents,
     startAgent,
+    agentArguments,
+    agentAccount: `${namespace}/weft-agent`,
+    folder,
     addCaller(node, account) {
       const address = `${net}.${10 + callers.size}`
       callers.set(address, { node, account })
