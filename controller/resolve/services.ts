@@ -64,13 +64,15 @@ export class ServiceReader {
 
   /** Keeps Services that were enrolled a short while ago. */
   readWithdrawn(previous: Topology | null, nowMs: number): void {
-    for (const { key, ref, isEnrolled, withdrawnMs } of previous?.services ?? []) {
+    for (const { key, ref, isEnrolled, withdrawnMs, shadow } of previous?.services ?? []) {
       const since = isEnrolled ? nowMs : withdrawnMs
       if (since === null || nowMs - since >= withdrawnForMs) continue
       if (this.found.get(key)?.node.isEnrolled || this.world.services.get(key)?.metadata.uid !== ref.uid) continue
       this.readNamed(key)
       const read = this.found.get(key)
-      if (read) read.node.withdrawnMs = since
+      if (!read) continue
+      read.node.withdrawnMs = since
+      read.node.shadow = shadow
     }
   }
 

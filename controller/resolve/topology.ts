@@ -52,7 +52,7 @@ export interface ServiceNode {
   policy: ServicePolicy
   /** Name of its alias Service; null: none (not enrolled, or the name is taken). */
   alias: string | null
-  /** Its shadow Service where it has a dedicated address. */
+  /** Its shadow Service where it has a dedicated address, or had until it left a while ago. */
   shadow: { name: string; address: string } | null
   problems: Problem[]
 }

@@ -2,7 +2,7 @@
 // alias for each enrolled Service (DESIGN.md section 4). Only the fields that we set; update/ writes them.
 
 import { keyOf } from '../observe/objects.ts'
-import { restingShared, writeResting } from '../resolve/meshports.ts'
+import { dedicatedOwner, restingShared, writeResting } from '../resolve/meshports.ts'
 import { labels, manager, nameOf, namespaceOf } from '../resolve/names.ts'
 import type { Settings } from '../resolve/settings.ts'
 import type { ServiceNode, Topology } from '../resolve/topology.ts'
@@ -24,8 +24,15 @@ export interface DesiredService {
         type: 'ClusterIP'
         internalTrafficPolicy: 'Local'
         selector: Record<string, string>
-        ports: { name: string; protocol: 'TCP'; port: number; targetPort: number }[]
+        ports: Port[]
       }
+}
+
+interface Port {
+  name: string
+  protocol: 'TCP'
+  port: number
+  targetPort: number
 }
 
 const entryName = 'entry'
@@ -34,11 +41,15 @@ const entryName = 'entry'
 export function desiredServices(topology: Topology, settings: Settings): DesiredService[] {
   const services = [meshService(topology, settings)]
   for (const service of topology.services) {
-    if (!service.isEnrolled) continue
+    if (!service.isEnrolled) {
+      services.push(...leftShadow(service, topology, settings))
+      continue
+    }
     // Without any mesh port left its address would lead nowhere, and Kubernetes takes no Service without ports.
     const isDead = service.shadow !== null && service.ports.every(({ meshPort }) => meshPort === null)
     if (isDead) continue
-    if (service.shadow !== null) services.push(shadowService(service, service.shadow.name, settings))
+    const ports = service.ports.flatMap(({ number, meshPort }) => (meshPort === null ? [] : [toPort(number, meshPort)]))
+    if (service.shadow !== null) services.push(shadowService(service, service.shadow.name, ports, settings))
     if (service.alias !== null) services.push(aliasService(service, service.alias, settings))
   }
   return services.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
@@ -65,9 +76,22 @@ function meshService(topology: Topology, settings: Settings): DesiredService {
   }
 }
 
+/**
+ * The dedicated address of a Service that has just left, while its ports rest: whoever still has it from DNS is to be
+ * refused, not to wait for a connection.
+ */
+function leftShadow(service: ServiceNode, { portBook }: Topology, settings: Settings): DesiredService[] {
+  if (service.withdrawnMs === null || service.shadow === null) return []
+  const resting = new Map(portBook.resting.map(({ owner, meshPort }) => [owner, meshPort]))
+  const ports = service.ports.flatMap(({ number }) => {
+    const meshPort = resting.get(dedicatedOwner(service.key, number))
+    return meshPort === undefined ? [] : [toPort(number, meshPort)]
+  })
+  return ports.length === 0 ? [] : [shadowService(service, service.shadow.name, ports, settings)]
+}
+
 /** The dedicated address of one Service: the port alone says what is meant. */
-function shadowService(service: ServiceNode, name: string, settings: Settings): DesiredService {
-  const ports = service.ports.flatMap(({ number, meshPort }) => (meshPort === null ? [] : [toPort(number, meshPort)]))
+function shadowService(service: ServiceNode, name: string, ports: Port[], settings: Settings): DesiredService {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -103,14 +127,11 @@ function standingFor({ key }: ServiceNode): Record<string, string> {
   return { [labels.managedBy]: manager, [labels.service]: nameOf(key), [labels.namespace]: namespaceOf(key) }
 }
 
-function toPort(port: number, meshPort: number) {
-  return { name: `p-${port}`, protocol: 'TCP' as const, port, targetPort: meshPort }
+function toPort(port: number, meshPort: number): Port {
+  return { name: `p-${port}`, protocol: 'TCP', port, targetPort: meshPort }
 }
 
 /** Each node's clients reach their own node's agent, with their own address. */
-function localSpec(
-  ports: { name: string; protocol: 'TCP'; port: number; targetPort: number }[],
-  settings: Settings,
-): DesiredService['spec'] {
+function localSpec(ports: Port[], settings: Settings): DesiredService['spec'] {
   return { type: 'ClusterIP', internalTrafficPolicy: 'Local', selector: settings.agentSelector, ports }
 }
