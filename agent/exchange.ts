@@ -62,3 +62,11 @@ export class Exchange {
     this.startedAt = startedAt
   }
 }
+
+/**
+ * Whether the head of a response came so late that the endpoint's breaker counts it as a failure.
+ * @param now clock's ms
+ */
+export function isSlow({ backend, attemptAt }: Exchange, now: number): boolean {
+  return now - attemptAt > (backend?.policy.breaker?.slowMs ?? Number.POSITIVE_INFINITY)
+}

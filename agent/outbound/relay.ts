@@ -8,7 +8,7 @@ import type { AgentConfig } from '../config.ts'
 import { editRequest, editResponse, redirect } from '../edit/apply.ts'
 import { faultAbort, faultDelayMs } from '../edit/fault.ts'
 import { MeshError } from '../errors.ts'
-import type { Caller, Exchange } from '../exchange.ts'
+import { type Caller, type Exchange, isSlow } from '../exchange.ts'
 import type { Deadlines } from '../http1/deadline.ts'
 import { requestText, responseText } from '../http1/write.ts'
 import { clientCertLine } from '../identity/header.ts'
@@ -207,7 +207,7 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
       const rttMs = now - exchange.attemptAt
       observe(exchange.endpoint!, rttMs, now)
       if (head.retryAfter !== null) cool(exchange.endpoint!, head.status, head.retryAfter, now, clock.wall())
-      return head.status < 500 && rttMs <= (exchange.backend!.policy.breaker?.slowMs ?? Number.POSITIVE_INFINITY)
+      return head.status < 500 && !isSlow(exchange, now)
     },
     isRepeatable: ({ port, request }) => parts.retries.isRepeatable(port!.service.policy, request!.method),
     retry,

@@ -4,7 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import { headerPlan } from '../edit/headers.ts'
 import { MeshError, meshError, type Reason, reasons, refusal } from '../errors.ts'
-import type { Exchange } from '../exchange.ts'
+import { type Exchange, isSlow } from '../exchange.ts'
 import type { Timed } from '../http1/deadline.ts'
 import type { Wire, WireHandler } from '../http1/wire.ts'
 import type { Connection } from '../path.ts'
@@ -165,8 +165,9 @@ export class Upgrade implements WireHandler, Timed, Connection {
   private answered(phase: Phase, status: number): void {
     this.phase = phase
     this.cancel = null
-    this.exchange.status = status
-    this.reach.judge(status >= 500 ? 'fail' : 'succeed')
+    const { exchange, path } = this
+    exchange.status = status
+    this.reach.judge(status >= 500 || isSlow(exchange, path.clock.now()) ? 'fail' : 'succeed')
     this.touch()
   }
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { expect } from 'chai'
 import { type AgentUnderTest, startAgent } from '../../support/agent.ts'
+import { service } from '../../support/resources.ts'
 import { until } from '../../support/until.ts'
 
 const ask = [
@@ -102,6 +103,23 @@ describe('upgrade', () => {
     await until(() => agent.settled.length === 1, 'the settled exchange')
     expect(agent.settled[0]).to.include({ status: 101, reason: null })
     await until(() => sockets.size === 0, "the endpoint's connection to end")
+  })
+
+  it('counts a switch that comes too late as a failure of the endpoint, and makes it', async () => {
+    const outcome = () => agent.thread.fuses.report().map(({ successes, failures }) => ({ successes, failures }))
+    onData = (socket) => setTimeout(() => socket.write(agree), 60)
+    await agent.apply(service('shop/web', { policy: { breaker: { slowMs: 10_000 } } }))
+    const first = await call()
+    first.socket.write(ask)
+    await until(() => first.got().endsWith('\r\n\r\n'), 'the 101')
+    expect(outcome()).to.deep.equal([{ successes: 1, failures: 0 }])
+    await agent.apply(service('shop/web', { policy: { breaker: { slowMs: 20 } } }))
+    const second = await call()
+    second.socket.write(ask)
+    await until(() => second.got().endsWith('\r\n\r\n'), 'the 101')
+    expect(outcome()).to.deep.equal([{ successes: 1, failures: 1 }])
+    first.socket.destroy()
+    second.socket.destroy()
   })
 
   it('passes a refusal on as a whole response, and tunnels nothing', async () => {
