@@ -198,7 +198,10 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
         const request = readSignRequest(body)
         reviewIdentity(rules, agent, request.identity)
         const { chain, expires } = issue(request.identity, readKey(request.csr))
-        log.info({ identity: request.identity, node: agent.node, agent: agent.key, expires }, 'certificate issued')
+        log.info(
+          { identity: request.identity, node: agent.node, agent: agent.key, expires: new Date(expires) },
+          'certificate issued',
+        )
         return { chain, expires, bundle: trustOf(working), signer: working.signing.id }
       } catch (thrown) {
         // Who asked is known by now: the log should say it.
