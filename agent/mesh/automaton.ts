@@ -46,6 +46,10 @@ const active = new Uint16Array(maxInstructions)
 const pending = new Uint16Array(maxInstructions)
 let generation = 0
 let visited = 0
+let isFound = false
+
+/** What all runs of this thread have cost together, in instructions visited. */
+export const work = { steps: 0 }
 
 export class Automaton {
   private readonly start: number
@@ -87,21 +91,28 @@ export class Automaton {
    * @returns whether there is one; false where the budget is used up before it is found
    */
   run(text: string, isAnchored: boolean, budget: number): boolean {
+    isFound = false
+    work.steps += budget - this.search(text, isAnchored, budget)
+    return isFound
+  }
+
+  /** Sets `isFound`. @returns what is left of the budget; below 0, if it came to an end */
+  private search(text: string, isAnchored: boolean, budget: number): number {
     const fromStart = isAnchored || this.isAnchored
     let waiting = 0
     let left = budget
     for (let at = 0; at <= text.length; at++) {
       if (at === 0 || !fromStart) pending[waiting++] = this.start
-      if (waiting === 0) return false
+      if (waiting === 0) break
       const ready = this.close(waiting, contextAt(text, at))
-      if (ready < 0) return true
       left -= visited + 1
-      if (left < 0 || at === text.length) return false
+      isFound = ready < 0
+      if (isFound || left < 0 || at === text.length) break
       const code = text.charCodeAt(at)
-      if (code > 255) return false
+      if (code > 255) break
       waiting = this.step(ready, code)
     }
-    return false
+    return left
   }
 
   /** Follows what takes no character, from all pending instructions; returns how many are active then, -1 on a match. */

@@ -2,6 +2,7 @@
 // when splits are divided and access is permitted. What is broken or too large never matches: rules fail closed.
 
 import type { RouteMatch } from '../../controller/contract/resources.ts'
+import { work } from './automaton.ts'
 import { type Expression, expression } from './expression.ts'
 import type { Match, MatchInput } from './match.ts'
 
@@ -76,7 +77,11 @@ class CompiledMatch implements Match {
     if (joined === null || !value.test(joined, this.budget)) return false
     const lines = input.headerLines?.(name)
     if (lines === undefined || lines.length < 2) return true
-    for (let i = 0; i < lines.length; i++) if (!value.test(lines[i]!, this.budget)) return false
+    const before = work.steps
+    for (let i = 0; i < lines.length; i++) {
+      // Together they may cost what the whole value may: they are many where a caller wants it.
+      if (!value.test(lines[i]!, this.budget - (work.steps - before))) return false
+    }
     return true
   }
 }
