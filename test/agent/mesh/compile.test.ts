@@ -283,8 +283,8 @@ describe('mesh compile', () => {
 
   it('takes no more steps for a header that comes in many lines', () => {
     // Each line matches, at its very end.
-    const lines = Array.from({ length: 100 }, () => `${'ab'.repeat(75)}x`)
-    const match = compile(route({ headers: [{ name: 'x-test', value: '(a|b)*a(a|b){100}x' }] }))
+    const lines = Array.from({ length: 100 }, () => `${'ab'.repeat(30)}x`)
+    const match = compile(route({ headers: [{ name: 'x-test', value: '(a|b)*a(a|b){41}x' }] }))
     expect(match.test(input('GET', '/', { 'x-test': lines[0]! }))).to.equal(true)
     const request = { ...input('GET', '/', { 'x-test': lines.join(', ') }), headerLines: () => lines }
     expect(stepsOf(() => match.test(request))).to.be.at.most(2 * stepsMost)
