@@ -94,7 +94,10 @@ export function startProxy(options: ProxyOptions): KubeProxy {
     track(socket)
     const source = socket.remoteAddress
     const target = source === undefined ? undefined : choose(rule, nodeOf(source))
-    if (target === undefined) return void socket.resetAndDestroy()
+    if (target === undefined) {
+      reset(socket)
+      return
+    }
     const upstream = net.connect({
       host: target.address,
       port: target.port,
@@ -123,7 +126,7 @@ export function startProxy(options: ProxyOptions): KubeProxy {
       for (const resolve of waiting.splice(0)) resolve()
       const closing = [...listeners.values()].map(({ server }) => new Promise((resolve) => server.close(resolve)))
       listeners.clear()
-      for (const socket of sockets) socket.resetAndDestroy()
+      for (const socket of sockets) reset(socket)
       await Promise.all(closing)
     },
   }
@@ -132,11 +135,20 @@ export function startProxy(options: ProxyOptions): KubeProxy {
 /** Bytes with back-pressure, an end as an end, and a reset as a reset, from one socket to the other. */
 function relay(from: net.Socket, to: net.Socket): void {
   from.pipe(to)
-  from.on('error', () => to.resetAndDestroy())
+  from.on('error', () => reset(to))
   from.on('close', () => {
     // Without an end before it, a close is the end of both directions.
-    if (!from.readableEnded) to.resetAndDestroy()
+    if (!from.readableEnded) reset(to)
   })
+}
+
+/**
+ * Resets a connection. While its own end is on its way libuv refuses that, and Node would never close the socket, nor let
+ * the process end: what was written was whole, so it is just closed.
+ */
+function reset(socket: net.Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** One target at random, as iptables does: ready ones, else those that end but still serve. */
