@@ -124,7 +124,15 @@ function connect(name: TestApi['name'], kubeconfig: string, folder: string): Tes
     kubeconfig: path,
     request,
     async watch(target, headers = {}) {
-      const response = await send(server + target, { dispatcher, headers: headersWith(headers) })
+      const ask = () => send(server + target, { dispatcher, headers: headersWith(headers) })
+      let response = await ask()
+      // The real server's watch cache takes a moment for a kind that was just defined.
+      await until(async () => {
+        if (response.statusCode !== 429) return true
+        await response.body.dump()
+        response = await ask()
+        return false
+      }, 'the watch cache')
       if (response.statusCode !== 200) throw new Error(`watch: ${response.statusCode} ${await response.body.text()}`)
       return streamOf(response.body)
     },
