@@ -47,7 +47,7 @@ describe('mesh: deadlines', () => {
     await start({ timeouts: { requestMs: 60_000 } })
     const now = pair.far.thread.deadlines.now
     void ask('/slow').catch(() => {})
-    await until(() => limits()[0] !== undefined, 'the exchange')
+    await until(() => waiting.length === 1, 'the request at the pod')
     expect(limits()[0]).to.be.within(now + 59_000, now + 61_000)
     expect(seen[0]).to.not.have.property('weft-deadline')
   })
@@ -55,7 +55,7 @@ describe('mesh: deadlines', () => {
   it('do not travel where there are none', async () => {
     await start({})
     void ask('/slow').catch(() => {})
-    await until(() => limits()[0] !== undefined, 'the exchange')
+    await until(() => waiting.length === 1, 'the request at the pod')
     expect(limits()).to.deep.equal([Number.POSITIVE_INFINITY])
   })
 
