@@ -9,6 +9,7 @@ import type { Pass } from '../../../controller/pipeline.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
 import type { Topology } from '../../../controller/resolve/topology.ts'
 import type { DesiredService } from '../../../controller/translate/desired.ts'
+import type { Notice } from '../../../controller/update/events.ts'
 import { openUpdater, type Updater } from '../../../controller/update/updater.ts'
 import { type FakeServer, json, refuse, startFakeServer } from '../../support/fakeserver.ts'
 import { until } from '../../support/until.ts'
@@ -44,9 +45,12 @@ describe('updater', () => {
   /** Status by name of the object written; 0: no answer at all. */
   let refusals: Map<string, number>
   let written: Written[]
+  /** What agents say of callers. */
+  let noticed: Notice[]
 
   beforeEach(async () => {
     refusals = new Map()
+    noticed = []
     written = []
     server = await startFakeServer(({ method, url, body }, response) => {
       const { name = '' } = (body as { metadata?: { name?: string } } | undefined)?.metadata ?? {}
@@ -66,7 +70,7 @@ describe('updater', () => {
       settings: defaultSettings,
       controller: 'controller-1',
       splits: () => undefined,
-      noticed: () => [],
+      noticed: () => noticed,
     })
   })
 
@@ -77,6 +81,19 @@ describe('updater', () => {
 
   const names = () => written.map(({ name }) => name)
   const times = (name: string) => names().filter((each) => each === name).length
+
+  it('makes Events of what agents have noticed, as long as they say so', async () => {
+    const object = { apiVersion: 'v1', kind: 'Pod', namespace: 'shop', name: 'client-1', uid: 'uid-1' }
+    noticed = [{ object, reason: 'TlsOnHttpPort', message: 'calls with TLS' }]
+    updater.lead(true)
+    updater.update(pass([]))
+    await until(() => written.length === 1, 'the Event')
+    expect(written[0]).to.include({ method: 'POST', path: '/api/v1/namespaces/shop/events' })
+    noticed = []
+    updater.update(pass([alias('reviews')]))
+    await until(() => names().includes('reviews-mesh'), 'the next pass')
+    expect(written).to.have.length(2)
+  })
 
   it('writes only while it leads, and then the newest pass', async () => {
     updater.update(pass([alias('old')]))
