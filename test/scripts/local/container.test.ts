@@ -9,6 +9,7 @@ import { expect } from 'chai'
 import { type ContainerOptions, type RunningContainer, startContainer } from '../../../scripts/local/container.ts'
 import type { Container } from '../../../scripts/local/objects.ts'
 import { type Reaper, startReaper } from '../../../scripts/local/reaper.ts'
+import { until as waitUntil } from '../../support/until.ts'
 
 describe('local container', () => {
   let folder: string
@@ -115,18 +116,14 @@ describe('local container', () => {
 
   it('sends SIGTERM first and SIGKILL when the grace period is over, to the whole process group', async () => {
     start('trap "echo told > \\"$FOLDER/told\\"" TERM; sleep 60 & echo $! > "$FOLDER/child"; while :; do wait; done')
-    await new Promise<void>((resolve) => {
-      const timer = setInterval(() => {
-        if (!existsSync(join(folder, 'child')) || readFileSync(join(folder, 'child'), 'utf8') === '') return
-        clearInterval(timer)
-        resolve()
-      }, 10)
-    })
+    const isWritten = () => existsSync(join(folder, 'child')) && readFileSync(join(folder, 'child'), 'utf8') !== ''
+    await waitUntil(isWritten, 'the number of the child')
     await container!.stop(300)
     expect(readFileSync(join(folder, 'told'), 'utf8')).to.equal('told\n')
     expect(container!.status().state.terminated).to.include({ exitCode: 137 })
     const child = Number(readFileSync(join(folder, 'child'), 'utf8'))
-    expect(isRunning(child)).to.equal(false)
+    // Whoever has adopted it takes a moment to bury it.
+    await waitUntil(() => !isRunning(child), 'the end of the whole group')
   })
 
   it('runs the preStop hook before SIGTERM', async () => {
