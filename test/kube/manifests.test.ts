@@ -7,7 +7,7 @@ import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
 import type { PodTemplate } from '../../scripts/local/objects.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 
-const folders = ['manifests/base', 'manifests/dns', 'manifests/examples/shop']
+const folders = ['manifests/base', 'manifests/examples/shop']
 
 eachCluster('manifests', (cluster) => {
   const strict = 'fieldValidation=Strict'
