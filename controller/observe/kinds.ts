@@ -41,9 +41,33 @@ export const builtinKinds: readonly KindSpec[] = [
     keep: (object) => keepPod(object as Pod),
     isSame: hasSameContent,
   },
-  { part: 'services', kind: 'Service', plural: 'services', group: '', versions: ['v1'] },
-  { part: 'slices', kind: 'EndpointSlice', plural: 'endpointslices', group: 'discovery.k8s.io', versions: ['v1'] },
-  { part: 'accounts', kind: 'ServiceAccount', plural: 'serviceaccounts', group: '', versions: ['v1'] },
+  {
+    part: 'services',
+    kind: 'Service',
+    plural: 'services',
+    group: '',
+    versions: ['v1'],
+    keep: (object) => keepService(object as Service),
+  },
+  {
+    part: 'slices',
+    kind: 'EndpointSlice',
+    plural: 'endpointslices',
+    group: 'discovery.k8s.io',
+    versions: ['v1'],
+    keep: (object) => keepSlice(object as EndpointSlice),
+    isSame: hasSameContent,
+  },
+  {
+    part: 'accounts',
+    kind: 'ServiceAccount',
+    plural: 'serviceaccounts',
+    group: '',
+    versions: ['v1'],
+    keep: keepNameOnly,
+    isSame: hasSameContent,
+  },
+  { part: 'policies', kind: 'NetworkPolicy', plural: 'networkpolicies', group: 'networking.k8s.io', versions: ['v1'] },
 ]
 
 /** Kinds that come with CRDs, ours or another product's: any of them may be missing, or be served in few versions. */

@@ -109,6 +109,35 @@ export interface ServiceAccount extends KubeObject {
 
 /** A field of unknown shape: SMI objects come in many versions, with or without `spec`, and are parsed tolerantly. */
 export interface SmiObject extends KubeObject {
+/** Labels that an object must have; absent parts ask for nothing. */
+export interface LabelSelector {
+  matchLabels?: Record<string, string>
+  matchExpressions?: { key: string; operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist'; values?: string[] }[]
+}
+
+/** Whom a rule of a NetworkPolicy admits, on which ports; an absent or empty list admits everything. */
+export interface PolicyRule {
+  from?: PolicyPeer[]
+  to?: PolicyPeer[]
+  ports?: { port?: number | string; endPort?: number; protocol?: string }[]
+}
+
+export interface PolicyPeer {
+  podSelector?: LabelSelector
+  namespaceSelector?: LabelSelector
+  ipBlock?: { cidr: string; except?: string[] }
+}
+
+export interface NetworkPolicy extends KubeObject {
+  kind: 'NetworkPolicy'
+  spec?: {
+    podSelector?: LabelSelector
+    policyTypes?: string[]
+    ingress?: PolicyRule[]
+    egress?: PolicyRule[]
+  }
+}
+
   kind: 'TrafficSplit' | 'TrafficTarget' | 'HTTPRouteGroup' | 'TCPRoute' | 'UDPRoute'
   spec?: unknown
   [field: string]: unknown

@@ -1,7 +1,16 @@
 // What `resolve` works from: everything observed, at one moment. A World never changes; the next one shares the objects
 // that did not change (same reference), so that a stage may remember what it derived from an object.
 
-import type { EndpointSlice, Namespace, Node, Pod, Service, ServiceAccount, SmiObject } from './objects.ts'
+import type {
+  EndpointSlice,
+  Namespace,
+  NetworkPolicy,
+  Node,
+  Pod,
+  Service,
+  ServiceAccount,
+  SmiObject,
+} from './objects.ts'
 
 /** Objects by `namespace/name` (Namespaces and Nodes by name). */
 export interface World {
@@ -12,6 +21,8 @@ export interface World {
   readonly services: ReadonlyMap<string, Service>
   readonly slices: ReadonlyMap<string, EndpointSlice>
   readonly accounts: ReadonlyMap<string, ServiceAccount>
+  /** The users', and the locks that the controller itself wrote. */
+  readonly policies: ReadonlyMap<string, NetworkPolicy>
   readonly splits: ReadonlyMap<string, SmiObject>
   readonly targets: ReadonlyMap<string, SmiObject>
   readonly routeGroups: ReadonlyMap<string, SmiObject>
@@ -27,6 +38,7 @@ export const emptyWorld: World = {
   services: new Map(),
   slices: new Map(),
   accounts: new Map(),
+  policies: new Map(),
   splits: new Map(),
   targets: new Map(),
   routeGroups: new Map(),

@@ -9,6 +9,7 @@ import type { Settings } from './settings.ts'
 export const labels = {
   mesh: 'weft.dev/mesh',
   access: 'weft.dev/access',
+  lock: 'weft.dev/lock',
   /** On what the controller writes: the Service that it stands for, and that one's UID. */
   service: 'weft.dev/service',
   namespace: 'weft.dev/namespace',

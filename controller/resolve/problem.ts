@@ -33,6 +33,8 @@ export type ProblemReason =
   | 'HostRefused'
   | 'LabelInvalid'
   | 'MatchInvalid'
+  | 'LockImpossible'
+  | 'LockNameTaken'
   | 'MatchNotFound'
   | 'MatchesNeedHttp'
   | 'MeshPortClash'

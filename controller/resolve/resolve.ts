@@ -9,6 +9,7 @@ import { divide } from './divide.ts'
 import { readNamespace } from './enrol.ts'
 import { readGroup } from './groups.ts'
 import { makeGuard } from './guard.ts'
+import { chooseLocks, readLock } from './lock.ts'
 import { allocate, dedicatedOwner, readRecord, sharedOwner, type Wish } from './meshports.ts'
 import { namespaceOf, toKey } from './names.ts'
 import { indexPods } from './pods.ts'
@@ -63,6 +64,7 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
     groups: sorted([...routes.groups.values()]),
     portRoutes: [...sorted([...routes.tcpRoutes.values()]), ...sorted([...routes.udpRoutes.values()])],
     targets: sorted(targets),
+    locks: chooseLocks(enrolled, world),
     accounts: enforcedAccounts(sorted(targets)).map(({ key, targets }) => ({ key, targets })),
     nodes: pods.nodes,
     sharedPorts,
@@ -88,6 +90,7 @@ function readNamespaces(world: World, settings: Settings): NamespaceNode[] {
   for (const namespace of world.namespaces.values()) {
     const problems = new Problems(refOf(namespace))
     const access = readNamespace(namespace, settings, problems)
+    readLock(namespace, problems)
     if (access === settings.defaultAccess && problems.list.length === 0) continue
     nodes.push({ name: namespace.metadata.name, access, problems: problems.list })
   }

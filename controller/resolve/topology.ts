@@ -11,6 +11,8 @@ import type {
   ServicePolicy,
 } from '../contract/resources.ts'
 import type { ObjectRef } from '../observe/objects.ts'
+import type { Addresses } from './addresses.ts'
+import type { LockNode } from './lock.ts'
 import type { Problem } from './problem.ts'
 
 /** Lists are sorted by key, so that equal worlds give equal topologies. */
@@ -24,6 +26,8 @@ export interface Topology {
   groups: RouteGroupNode[]
   portRoutes: PortRouteNode[]
   targets: TargetNode[]
+  /** Services whose pods only agents may connect to. */
+  locks: LockNode[]
   /** Accounts that TrafficTargets name as destination. */
   accounts: AccountNode[]
   nodes: MachineNode[]

@@ -8,6 +8,7 @@ import type { Settings } from '../resolve/settings.ts'
 import type { Topology } from '../resolve/topology.ts'
 import { accessResources, namespaceResources } from './access.ts'
 import { type DesiredService, desiredServices } from './desired.ts'
+import { type DesiredPolicy, desiredPolicies } from './lock.ts'
 import { meshResource, peerResources, portResources, workloadResources } from './mesh.ts'
 import { serviceResources } from './services.ts'
 
@@ -27,6 +28,8 @@ export interface Translation {
   nodes: Map<string, Encoded[]>
   /** The mesh Service, shadow Services and aliases as they should be; whatever else is ours is to be deleted. */
   services: DesiredService[]
+  /** The NetworkPolicies of locked Services, likewise. */
+  policies: DesiredPolicy[]
   /** All problems, sorted by object. */
   problems: Problem[]
 }
@@ -45,6 +48,7 @@ export function translate(topology: Topology, settings: Settings): Translation {
     common: resources.map(encode).sort(byName),
     nodes: new Map(topology.nodes.map((node) => [node.name, workloadResources(node).map(encode).sort(byName)])),
     services: desiredServices(topology, settings),
+    policies: desiredPolicies(topology.locks, settings),
     problems: listProblems(topology),
   }
 }

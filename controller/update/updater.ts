@@ -13,6 +13,7 @@ import { type Notice, openEvents } from './events.ts'
 import { planServices, type Step } from './plan.ts'
 import { statusOf } from './status.ts'
 
+import { type LockStep, planLocks } from './lock.ts'
 export interface UpdaterOptions {
   api: Api
   clock: Clock
@@ -42,6 +43,8 @@ const parallel = 8
 /** Opens the updater, which does not lead. */
 export function openUpdater(options: UpdaterOptions): Updater {
   const { clock, log, settings } = options
+type AnyStep = Step | LockStep
+
   const writes = new Map<string, number>()
   const stopping = new AbortController()
   const api: Pick<Api, 'request'> = {
@@ -87,15 +90,16 @@ export function openUpdater(options: UpdaterOptions): Updater {
 
   async function bring(pass: Pass): Promise<void> {
     const plan = planServices(pass.translation.services, pass.world.services, settings)
-    const isLasting = ({ verb, key }: Step) => verb === 'delete' || !isEnding(pass.world, key.split('/')[0]!)
-    for (const group of [plan.withdraw, plan.addresses, plan.aliases, plan.cleanup]) {
+    const locks = planLocks(pass.translation.policies, pass.world.policies)
+    const isLasting = ({ verb, key }: AnyStep) => verb === 'delete' || !isEnding(pass.world, key.split('/')[0]!)
+    for (const group of [plan.withdraw, plan.addresses, plan.aliases, locks.close, locks.open, plan.cleanup]) {
       await takeAll(group.filter(isLasting))
     }
     await writeStatuses(pass)
     await events.write([...pass.translation.problems, ...options.noticed(pass.world), ...refused], mayWrite)
   }
 
-  async function takeAll(steps: readonly Step[]): Promise<void> {
+  async function takeAll(steps: readonly AnyStep[]): Promise<void> {
     const queue = [...steps]
     const worker = async () => {
       for (let step = queue.shift(); step !== undefined && mayWrite(); step = queue.shift()) await take(step)
@@ -103,29 +107,34 @@ export function openUpdater(options: UpdaterOptions): Updater {
     await Promise.all(Array.from({ length: Math.min(parallel, steps.length) }, worker))
   }
 
-  async function take(step: Step): Promise<void> {
+  async function take(step: AnyStep): Promise<void> {
+    const { verb, key } = step
+    const kind = kindOf(step)
     try {
       await send(step)
-      counted(step.verb, 'Service')
-      log.info({ verb: step.verb, service: step.key }, 'Service written')
+      counted(verb, kind)
+      log.info({ verb, kind, object: key }, 'object written')
     } catch (thrown) {
       // Somebody was faster, or our view is behind: the watch brings what is true now, and with it the next pass.
       if (hasStatus(thrown, 409) || hasStatus(thrown, 404)) {
-        log.debug({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'Service changed meanwhile')
+        log.debug({ verb, kind, object: key, error: messageOf(thrown) }, 'object changed meanwhile')
         return
       }
       if (stopping.signal.aborted) return
       failures++
-      log.warn({ verb: step.verb, service: step.key, error: messageOf(thrown) }, 'writing a Service failed')
+      log.warn({ verb, kind, object: key, error: messageOf(thrown) }, 'writing an object failed')
       if (!(thrown instanceof ApiError)) return
       if (thrown.status === 429) await clock.sleep(Math.min(thrown.retryAfter || 1, 10) * 1000, stopping.signal)
       else if (thrown.status !== 0) refused.push(...noticeOf(step, thrown))
     }
   }
 
-  async function send(step: Step): Promise<void> {
+  async function send(step: AnyStep): Promise<void> {
     const [namespace = '', name = ''] = step.key.split('/')
-    const collection = `/api/v1/namespaces/${namespace}/services`
+    const collection =
+      kindOf(step) === 'Service'
+        ? `/api/v1/namespaces/${namespace}/services`
+        : `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`
     if (step.verb === 'create') {
       await api.request('POST', collection, { body: step.desired })
     } else if (step.verb === 'replace') {
@@ -200,8 +209,13 @@ function isEnding(world: World, namespace: string): boolean {
   return world.namespaces.get(namespace)?.metadata.deletionTimestamp !== undefined
 }
 
-/** The user's Service should show that its alias can't be written: a quota, a policy or missing rights refuse it. */
-function noticeOf(step: Step, error: ApiError): Notice[] {
+  const [reason, what] = kindOf(step) === 'Service' ? ['AliasNotWritten', 'alias'] : ['LockNotWritten', 'lock']
+function kindOf(step: AnyStep): 'Service' | 'NetworkPolicy' {
+  return 'kind' in step ? step.kind : 'Service'
+}
+
+/** The user's Service should show that its alias or lock can't be written: a quota, a policy or missing rights refuse it. */
+function noticeOf(step: AnyStep, error: ApiError): Notice[] {
   if (step.verb === 'delete') return []
   const { ownerReferences = [], namespace } = step.desired.metadata
   return ownerReferences.map(({ apiVersion, kind, name, uid }) => ({

@@ -18,6 +18,7 @@ const kinds: Record<string, { part: keyof World; group: string; versions: string
   Service: { part: 'services', group: '', versions: ['v1'] },
   ServiceAccount: { part: 'accounts', group: '', versions: ['v1'] },
   EndpointSlice: { part: 'slices', group: 'discovery.k8s.io', versions: ['v1'] },
+  NetworkPolicy: { part: 'policies', group: 'networking.k8s.io', versions: ['v1'] },
   TrafficSplit: { part: 'splits', group: 'split.smi-spec.io', versions: upTo(4) },
   TrafficTarget: { part: 'targets', group: 'access.smi-spec.io', versions: upTo(4) },
   HTTPRouteGroup: { part: 'routeGroups', group: 'specs.smi-spec.io', versions: upTo(4) },
@@ -49,7 +50,7 @@ export function withObjects(world: World, objects: readonly KubeObject[]): World
 
 /** What users write and the checks look at; of the rest nothing is judged, though it may stand in the same file. */
 const judged: ReadonlySet<string> = new Set(
-  Object.keys(kinds).filter((kind) => !['Node', 'Pod', 'EndpointSlice'].includes(kind)),
+  Object.keys(kinds).filter((kind) => !['Node', 'Pod', 'EndpointSlice', 'NetworkPolicy'].includes(kind)),
 )
 
 /**

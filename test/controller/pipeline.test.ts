@@ -20,7 +20,7 @@ describe('pipeline', () => {
   let failing: boolean
 
   const topology = (number: number) => ({ number, services: [] }) as unknown as Topology
-  const translation = { common: [], nodes: new Map(), services: [], problems: [] } as Translation
+  const translation = { common: [], nodes: new Map(), services: [], policies: [], problems: [] } as Translation
 
   beforeEach(() => {
     clock = new FakeClock()

@@ -35,7 +35,7 @@ function pass(services: DesiredService[], world: Partial<World> = {}): Pass {
   return {
     world: { ...emptyWorld, ...world },
     topology: { splits: [] } as unknown as Topology,
-    translation: { common: [], nodes: new Map(), services, problems: [] },
+    translation: { common: [], nodes: new Map(), services, policies: [], problems: [] },
   }
 }
 
