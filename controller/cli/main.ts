@@ -16,6 +16,7 @@ import { Exit, exits, isUnreachable } from './exits.ts'
 import { checkFiles, exitOf, formatReport } from './files.ts'
 import { readInstalled } from './installed.ts'
 import { type Format, formatChecks, printable } from './print.ts'
+import { addValidate } from './validate.ts'
 
 interface GlobalFlags extends ClusterOptions {
   namespace?: string
@@ -60,6 +61,8 @@ program
   .action(async (flags: CheckFlags) => {
     process.exitCode = flags.filename === undefined ? await runCluster(flags) : await runFiles(flags, flags.filename)
   })
+
+addValidate(program, () => globals().namespace, print)
 
 const ca = program.command('ca').description("look after the mesh's root certificate")
 
@@ -156,12 +159,14 @@ async function runCluster({ output, failOn, wait }: CheckFlags): Promise<number>
 async function runFiles({ cluster, output, failOn }: CheckFlags, files: string[]): Promise<number> {
   const { namespace, meshNamespace } = globals()
   if (!cluster) {
-    const report = await checkFiles(
+    const settings = { ...defaultSettings, namespace: meshNamespace }
+    const report = await checkFiles({
       files,
-      namespace ?? 'default',
-      { ...defaultSettings, namespace: meshNamespace },
-      null,
-    )
+      isRecursive: false,
+      namespace: namespace ?? 'default',
+      settings,
+      cluster: null,
+    })
     print(formatReport(report, output))
     return exitOf(report, failOn)
   }
@@ -172,7 +177,13 @@ async function runFiles({ cluster, output, failOn }: CheckFlags, files: string[]
       readInstalled(opened.api, meshNamespace),
       readInventory(opened.api),
     ])
-    const report = await checkFiles(files, namespace ?? opened.namespace, settings, world)
+    const report = await checkFiles({
+      files,
+      isRecursive: false,
+      namespace: namespace ?? opened.namespace,
+      settings,
+      cluster: world,
+    })
     print(formatReport(report, output))
     return exitOf(report, failOn)
   } finally {

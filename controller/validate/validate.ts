@@ -53,34 +53,46 @@ const judged: ReadonlySet<string> = new Set(
   Object.keys(kinds).filter((kind) => !['Node', 'Pod', 'EndpointSlice', 'NetworkPolicy'].includes(kind)),
 )
 
+/** What there is to say about one object. */
+export interface Judgement {
+  object: KubeObject
+  problems: Problem[]
+}
+
 /**
  * Checks objects as the controller would see them.
  * @param cluster what is there besides; null if that is not known: then nothing is said about objects that are missing
  * @returns the problems of these objects alone, in their order
  */
 export function validate(objects: readonly KubeObject[], settings: Settings, cluster: World | null): Problem[] {
+  return judge(objects, settings, cluster).flatMap(({ problems }) => problems)
+}
+
+/** The same, object by object; those that the mesh does not read are left out. */
+export function judge(objects: readonly KubeObject[], settings: Settings, cluster: World | null): Judgement[] {
   const known = objects.filter((object) => placeOf(object) !== null && judged.has(object.kind))
   const sound = known.filter((object) => shapeFault(object) === null)
   const topology = resolve(withObjects(cluster ?? emptyWorld, sound), settings, null, 0)
   const byObject = Map.groupBy(problemsOf(topology), ({ object }) => idOf(object))
-  const seen = new Set<string>()
-  return known.flatMap((object) => {
+  // Of an object that is given twice the last one was resolved.
+  const last = new Map(known.map((object) => [idOf(refOf(object)), object]))
+  return known.map((object) => {
     const id = idOf(refOf(object))
     const problems = new Problems(refOf(object))
-    if (seen.has(id)) {
+    checkVersion(object, problems)
+    if (last.get(id) !== object) {
       problems.error(
         'SpecInvalid',
         'metadata.name',
         `${object.kind} ${keyOf(object)} is given twice; the last one counts`,
       )
+      return { object, problems: problems.list }
     }
-    seen.add(id)
-    checkVersion(object, problems)
     const fault = shapeFault(object)
     if (fault !== null) problems.error('SpecInvalid', fault.field, fault.text)
     else if (object.kind === 'Service' && !isRead(topology, object)) readAnnotations(object as Service, problems)
     const found = byObject.get(id) ?? []
-    return [...problems.list, ...(cluster === null ? withoutReferences(found) : found)]
+    return { object, problems: [...problems.list, ...(cluster === null ? withoutReferences(found) : found)] }
   })
 }
 

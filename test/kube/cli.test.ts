@@ -1,7 +1,7 @@
 // The command line tool as people run it: a process, its output and its exit code.
 
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -53,7 +53,7 @@ describe('weft check -f', () => {
   it('ends with 79 on problems, and names file, object and field', async () => {
     const { code, out } = await weft(['check', '-n', 'shop', '-f', '-'], split('heavy'))
     expect(code).to.equal(79)
-    expect(out).to.include('× -: TrafficSplit shop/s WeightInvalid: spec.backends[0].weight: "heavy"')
+    expect(out).to.include('× -:5: TrafficSplit shop/s WeightInvalid: spec.backends[0].weight: "heavy"')
   })
 
   it('ends with 79 on warnings if asked to', async () => {
@@ -97,6 +97,87 @@ describe('weft check -f', () => {
   it('prints its version and completions', async () => {
     expect((await weft(['version', '--client', '--short'])).out).to.match(/^\d+\.\d+\.\d+\n$/)
     for (const shell of ['bash', 'zsh', 'fish']) expect((await weft(['completion', shell])).out).to.include('check')
+  })
+})
+
+describe('weft validate', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-cli-'))
+  after(() => rmSync(folder, { recursive: true }))
+
+  it('names file, line, object and field of each finding, and knows no cluster', async () => {
+    const bad = join(folder, 'bad.yaml')
+    const route =
+      'apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup\nmetadata:\n  name: g\nspec:\n  matches:\n'
+    writeFileSync(bad, `${split('1')}---\n${route}  - name: m\n    pathRegex: (\n`)
+    const { code, out, err } = await weft(['validate', '-f', bad, '-'], split('-1'), {
+      KUBECONFIG: join(folder, 'none'),
+    })
+    const [first, second] = out.split('\n')
+    expect(first).to.include(
+      `× ${bad}:4: TrafficSplit default/s SpecInvalid: metadata.name: TrafficSplit default/s is given twice`,
+    )
+    expect(second).to.include(`× ${bad}:14: HTTPRouteGroup default/g RegexInvalid: spec.matches[0].pathRegex: "("`)
+    expect(err).to.equal('')
+    expect(code).to.equal(79)
+  })
+
+  it('takes folders, and folders in them if asked to', async () => {
+    const shop = join(folder, 'shop')
+    mkdirSync(join(shop, 'deeper'), { recursive: true })
+    writeFileSync(join(shop, 'a.yaml'), split('1'))
+    writeFileSync(join(shop, 'README.md'), 'a: [')
+    writeFileSync(
+      join(shop, 'kustomization.yaml'),
+      'apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n',
+    )
+    writeFileSync(
+      join(shop, 'deeper', 'b.json'),
+      JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'n' } }),
+    )
+    expect((await weft(['validate', '-f', shop])).out).to.equal('√ 1 object, no problems\n')
+    expect((await weft(['validate', '-R', '-f', shop])).out).to.equal('√ 2 objects, no problems\n')
+    mkdirSync(join(folder, 'empty'))
+    const { code, err } = await weft(['validate', '-f', join(folder, 'empty')])
+    expect(err).to.include('has no files that end in')
+    expect(code).to.equal(65)
+  })
+
+  it('prints JSON for machines', async () => {
+    const { code, out } = await weft(['validate', '-n', 'shop', '-o', 'json', '-f', '-'], split('heavy'))
+    expect(code).to.equal(79)
+    const { objects, faults, problems } = JSON.parse(out)
+    expect({ objects, faults }).to.deep.equal({ objects: 1, faults: [] })
+    expect(problems).to.have.length(1)
+    expect(problems[0]).to.include({ source: '-', line: 5, severity: 'error', reason: 'WeightInvalid' })
+    expect(problems[0].object).to.include({ kind: 'TrafficSplit', namespace: 'shop', name: 's' })
+  })
+
+  it('fails on warnings only if asked to, and reads names in the domain it is told', async () => {
+    const text = split('1').replace('web', 'web.default.svc.corp.example')
+    expect((await weft(['validate', '-f', '-'], text)).code).to.equal(79)
+    const told = ['validate', '--cluster-domain', 'corp.example', '-f', '-']
+    expect((await weft(told, text)).code).to.equal(0)
+    const twice = split('1').replace(']}', ', {service: v2, weight: 1}]}')
+    expect((await weft(['validate', '-f', '-'], twice)).code).to.equal(0)
+    expect((await weft(['validate', '--fail-on', 'warn', '-f', '-'], twice)).code).to.equal(79)
+  })
+
+  it('ends with 65 on what is no manifest, with 64 on wrong usage, and explains itself', async () => {
+    const { code, out } = await weft(['validate', '-f', '-'], 'apiVersion: v1\n---\nkind: [')
+    expect(out).to.match(/^× -:3: .*\n× -:1: kind: must be set.*\n$|^× -:1: kind: must be set.*\n× -:3: .*\n$/)
+    expect(code).to.equal(65)
+    expect((await weft(['validate', '-f', join(folder, 'none.yaml')])).code).to.equal(65)
+    for (const line of [
+      'validate',
+      'validate -f - -o table',
+      'validate -f - --cluster-domain a..b',
+      'validate x.yaml',
+    ]) {
+      expect((await weft(line.split(' '))).code, line).to.equal(64)
+    }
+    const help = await weft(['validate', '--help'])
+    expect(help.code).to.equal(0)
+    expect(help.out).to.include('Exit codes:').and.include('--fail-on').and.include('without a cluster')
   })
 })
 

@@ -60,6 +60,40 @@ items:
     })
   }
 
+  it('knows the lines of fields, in lists, behind aliases and in JSON', () => {
+    const text = `apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: Service
+    metadata:
+      name: a
+      annotations: &notes
+        weft.dev/retry-attempts: "2"
+  - apiVersion: v1
+    kind: Service
+    metadata:
+      name: b
+      annotations: *notes
+---
+{
+  "apiVersion": "v1", "kind": "Service",
+  "metadata": { "name": "c" },
+  "spec": { "ports": [
+    { "port": 1 },
+    { "port": 2 }
+  ] }
+}`
+    const { objects, places, faults } = parse(text)
+    expect(faults).to.deep.equal([])
+    const lines = (fields: string[]) => fields.map((field, index) => places.get(objects[index]!)?.line(field))
+    const annotation = 'metadata.annotations[weft.dev/retry-attempts]'
+    expect(lines([annotation, annotation, 'spec.ports[1].port'])).to.deep.equal([9, 9, 21])
+    // What is not there is looked for as far as it goes.
+    expect(lines(['spec.ports', 'metadata.labels[x]', 'spec.ports[7].port'])).to.deep.equal([4, 12, 19])
+    expect(lines(['', '', ''])).to.deep.equal([4, 10, 16])
+  })
+
   it('does not let anchors explode', () => {
     const lines = ['a0: &a0 [x,x,x,x,x,x,x,x,x,x]']
     for (let index = 1; index < 9; index++)
