@@ -6,6 +6,7 @@ import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import type { Report } from '../controller/contract/messages.ts'
+import { listenOn } from './address.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import { type Zone, zoneOf } from './dns/answer.ts'
@@ -18,6 +19,7 @@ import { Link, plainDispatcher } from './mesh/link.ts'
 import type { Wanted } from './mesh/store.ts'
 import { AccessSink } from './observe/accesslog.ts'
 import { type AdminSources, adminServer, statsServer } from './observe/admin.ts'
+import { borrowedMetrics } from './observe/borrowed.ts'
 import { Gatherer } from './observe/gather.ts'
 import { type ControlLog, errorFields } from './observe/log.ts'
 import { type Metric, pathMetrics } from './observe/metrics.ts'
@@ -119,7 +121,7 @@ export class Agent {
       identities: () => this.#identity?.list() ?? [],
       now: () => clock.now(),
     })
-    this.#metrics = [...own, ...pathMetrics(gatherer)]
+    this.#metrics = [...own, ...pathMetrics(gatherer), ...borrowedMetrics(gatherer, config.metricsAs)]
   }
 
   /**
@@ -200,7 +202,7 @@ export class Agent {
 
   async #listen(server: Server, port: number, address: string): Promise<void> {
     this.#servers.push(server)
-    server.listen(port, address)
+    server.listen(listenOn(address, port))
     await once(server, 'listening')
   }
 

@@ -3,10 +3,12 @@
 
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
+import { type Lender, lenders } from './observe/borrowed.ts'
 import {
   duration,
   flag,
   ip,
+  ips,
   OptionError,
   oneOf,
   optional,
@@ -14,6 +16,7 @@ import {
   port,
   portRange,
   resolveOptions,
+  several,
   share,
   size,
   text,
@@ -33,7 +36,10 @@ export function isLogLevel(level: string): level is LogLevel {
 const options = {
   node: text(null, 'NAME', 'name of this node; set it by fieldRef spec.nodeName'),
   pod: text(null, 'NAME', 'name of this pod; set it by fieldRef metadata.name'),
-  address: ip(null, "this pod's address, on which all ports but the admin one listen; fieldRef status.podIP"),
+  address: ips(
+    null,
+    "this pod's address, where all ports but the admin one listen, and one of the other family for callers; fieldRef status.podIPs",
+  ),
   controller: origin(null, 'origin of the controller'),
   'token-file': optional('FILE', 'projected token to show to the controller; read anew for each connection'),
   // Where the manifests mount the ConfigMap weft-trust.
@@ -125,6 +131,8 @@ const options = {
   // terminationGracePeriodSeconds (60) less 5 s to end in an orderly way.
   'drain-deadline': duration('55s', 'after which what is still open is closed'),
 
+  // Off: they double the series, and who has another mesh as well would count twice.
+  'metrics-as': several(lenders, 'further names for what the pods of this node answered'),
   'access-log': flag('one JSON line for each exchange on standard output'),
   'log-level': oneOf(logLevels, 'info', 'least severity that is logged'),
 }
@@ -133,7 +141,10 @@ const options = {
 export interface AgentConfig {
   readonly node: string
   readonly pod: string
+  /** The pod's own address: what other agents, kubelet and Prometheus know it by. */
   readonly address: string
+  /** All of them: in a dual-stack cluster callers come by either family. */
+  readonly addresses: readonly string[]
   /** An origin, without a slash at its end. */
   readonly controller: string
   /** Empty: none. */
@@ -184,6 +195,7 @@ export interface AgentConfig {
     maxEjected: number
   }>
   readonly drain: Readonly<{ quietMs: number; minimumMs: number; deadlineMs: number }>
+  readonly metricsAs: readonly Lender[]
   readonly accessLog: boolean
   readonly logLevel: LogLevel
 }
@@ -268,7 +280,8 @@ function assemble(values: Values<typeof options>): AgentConfig {
   return deepFreeze({
     node: values.node,
     pod: values.pod,
-    address: values.address,
+    address: values.address[0],
+    addresses: values.address,
     controller: values.controller,
     tokenFile: values['token-file'],
     trustDir: values['trust-dir'],
@@ -329,6 +342,7 @@ function assemble(values: Values<typeof options>): AgentConfig {
       minimumMs: values['drain-minimum'],
       deadlineMs: values['drain-deadline'],
     },
+    metricsAs: values['metrics-as'],
     accessLog: values['access-log'],
     logLevel: values['log-level'],
   })

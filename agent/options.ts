@@ -1,7 +1,7 @@
 // Options of a command line as a table: each has a flag, an environment variable of the same name, a parser and a default.
 // Knows how values are written (durations, sizes, ports, shares), not what they mean; agent/config.ts has the table.
 
-import { isIP } from 'node:net'
+import { isIP, isIPv4, SocketAddress } from 'node:net'
 
 /** One option. `fallback` is written as a user would write it; null: the option must be given. */
 export interface Option<T> {
@@ -47,6 +47,18 @@ export function oneOf<T extends string>(choices: readonly T[], fallback: T, help
   return { value: choices.join('|'), fallback, help, parse }
 }
 
+/** Some of a closed set of words, with commas; none if it is empty. */
+export function several<T extends string>(choices: readonly T[], help: string): Option<readonly T[]> {
+  const parse = (given: string) => {
+    const words = given.split(',').filter((word) => word !== '')
+    const known = choices.filter((choice) => words.includes(choice))
+    return words.every((word) => known.some((choice) => choice === word))
+      ? known
+      : refuse(given, `a list of ${choices.join(', ')}`)
+  }
+  return { value: choices.join(','), fallback: '', help, parse }
+}
+
 /** A switch: the bare flag, or `true` and `false` in the environment. */
 export function flag(help: string): Option<boolean> {
   const parse = (given: string) =>
@@ -58,10 +70,27 @@ export function flag(help: string): Option<boolean> {
   return { value: '', fallback: 'false', help, parse }
 }
 
-/** An IPv4 address; the mesh carries IPv4 only. */
+/** An IP address, IPv6 without a zone; yields its one spelling. */
 export function ip(fallback: string | null, help: string): Option<string> {
-  const parse = (given: string) => (isIP(given) === 4 ? given : refuse(given, 'an IPv4 address such as 10.1.2.3'))
-  return { value: 'IP', fallback, help, parse }
+  return { value: 'IP', fallback, help, parse: addressOf }
+}
+
+/** One IP address, or one of each family as `status.podIPs` has them in a dual-stack cluster. */
+export function ips(fallback: string | null, help: string): Option<readonly [string, ...string[]]> {
+  const parse = (given: string): readonly [string, ...string[]] => {
+    const [first = '', second, ...more] = given.split(',')
+    if (second === undefined) return [addressOf(first)]
+    const both = [addressOf(first), addressOf(second)] as const
+    const isPair = more.length === 0 && isIP(both[0]) !== isIP(both[1])
+    return isPair ? both : refuse(given, 'one IP address, or an IPv4 and an IPv6 address such as 10.1.2.3,fd00::3')
+  }
+  return { value: 'IP[,IP]', fallback, help, parse }
+}
+
+function addressOf(given: string): string {
+  if (isIPv4(given)) return given
+  if (isIP(given) === 0 || given.includes('%')) return refuse(given, 'an IP address such as 10.1.2.3 or fd00::3')
+  return new SocketAddress({ address: given, family: 'ipv6' }).address
 }
 
 /** A http or https URL without path, query or credentials; yields its origin. */

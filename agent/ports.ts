@@ -2,12 +2,14 @@
 // ports (reusePort); the kernel divides the connections among them.
 
 import type { Server } from 'node:net'
+import { listenOn } from './address.ts'
 import { createTcpServer } from './http1/tcp.ts'
 import type { Wire } from './http1/wire.ts'
 import type { Snapshot } from './mesh/snapshot.ts'
 
 export interface PortsOptions {
-  readonly address: string
+  /** Callers come by any of them, other agents by the first. */
+  readonly addresses: readonly string[]
   readonly entryPort: number
   /** Whether other threads open the same ports. */
   readonly isShared: boolean
@@ -30,10 +32,12 @@ export interface PortFailure {
 const fixed = 'fixed'
 
 interface Listener {
-  readonly server: Server
+  /** One for each address. */
+  readonly servers: readonly Server[]
   /** What the port stood for when it was opened. */
   meaning: string
-  isOpen: boolean
+  /** Servers that don't listen yet. */
+  closed: number
 }
 
 export class Ports {
@@ -74,48 +78,47 @@ export class Ports {
   /** Closes all listeners; connections that are open stay. */
   close(): void {
     this.isClosed = true
-    for (const { server } of this.listeners.values()) server.close()
+    for (const { servers } of this.listeners.values()) for (const server of servers) server.close()
     this.listeners.clear()
   }
 
   private open(port: number, meshPort: number, meaning: string): void {
     if (this.listeners.has(port)) return
-    const { onWire } = this.options
-    this.listen(
-      port,
-      createTcpServer((wire) => onWire(wire, meshPort)),
-      meaning,
-    )
+    const { onWire, addresses } = this.options
+    const servers = addresses.map(() => createTcpServer((wire) => onWire(wire, meshPort)))
+    this.listen(port, servers, meaning)
   }
 
   private openTunnel(): void {
     const { tunnel } = this.options
-    if (tunnel !== null && !this.listeners.has(tunnel.port)) this.listen(tunnel.port, tunnel.server, fixed)
+    if (tunnel !== null && !this.listeners.has(tunnel.port)) this.listen(tunnel.port, [tunnel.server], fixed)
   }
 
-  private listen(port: number, server: Server, meaning: string): void {
-    const { address, isShared } = this.options
-    const listener: Listener = { server, meaning, isOpen: false }
+  private listen(port: number, servers: readonly Server[], meaning: string): void {
+    const { addresses, isShared } = this.options
+    const listener: Listener = { servers, meaning, closed: servers.length }
     this.listeners.set(port, listener)
-    server.on('error', (error) => {
-      this.listeners.delete(port)
-      this.failures.set(port, { port, message: error.message })
-      this.settle()
-    })
-    server.listen({ host: address, port, backlog: 1024, reusePort: isShared }, () => {
-      listener.isOpen = true
-      this.settle()
-    })
+    for (const [index, server] of servers.entries()) {
+      server.on('error', (error) => {
+        if (this.listeners.get(port) === listener) this.shut(port, listener)
+        this.failures.set(port, { port, message: error.message })
+        this.settle()
+      })
+      server.listen({ ...listenOn(addresses[index]!, port), backlog: 1024, reusePort: isShared }, () => {
+        listener.closed--
+        this.settle()
+      })
+    }
   }
 
-  private shut(port: number, listener: Listener): void {
+  private shut(port: number, { servers }: Listener): void {
     this.listeners.delete(port)
-    listener.server.close()
+    for (const server of servers) server.close()
   }
 
   private settle(): void {
     let open = 0
-    for (const { isOpen } of this.listeners.values()) if (isOpen) open++
+    for (const { closed } of this.listeners.values()) if (closed === 0) open++
     if (open === this.listeners.size) this.options.onSettled(this.version, open, [...this.failures.values()])
   }
 }

@@ -26,6 +26,7 @@ import { Foreign } from './observe/foreign.ts'
 import { threadLog } from './observe/log.ts'
 import { NoticePoster } from './observe/notices.ts'
 import { CountingRecorder } from './observe/record.ts'
+import { ServedRecorder } from './observe/served.ts'
 import { Sparing } from './observe/sparing.ts'
 import { StreamRecorder } from './observe/streams.ts'
 import { Acceptor } from './outbound/accept.ts'
@@ -75,7 +76,9 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const credentials = makeCredentials(clock, (account) => post({ type: 'need', account }))
   /** The agents' own account: what callers without identity travel under. */
   const agentAccount = () => snapshot().workloads.get(config.address)?.account ?? ''
-  const dialer = makeDialer({ credentials, clock, random, connectMs: config.timeouts.connectMs })
+  const isPeer = ({ address }: { address: string }) =>
+    [...snapshot().peers.values()].some((peer) => peer.address === address)
+  const dialer = makeDialer({ credentials, clock, random, connectMs: config.timeouts.connectMs, isPeer })
   const dial: Dial = (endpoint, source, protocol, _timeoutMs, done) => {
     const peer = snapshot().peers.get(endpoint.spec.node)
     if (peer === undefined) {
@@ -102,6 +105,9 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     return service?.policy.plaintext === true && isOpen(own, spec.account)
   }
 
+  const served = config.metricsAs.length > 0 ? new ServedRecorder(counters, isPlain) : null
+  if (served !== null) recorders.push(served)
+
   // --- the outbound path: accept, caller, destination, divide, endpoint, fuse, hop, relay, settle
   const limits = new SharedLimits(start.limits, thread, threads)
   const lag = new LagGate(clock, random)
@@ -109,12 +115,13 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const retries = new Retries(config.retry, threads, random)
   const desk = new CallerDesk(snapshot(), {
     clock,
-    own: [config.address],
+    own: config.addresses,
     waitMs: config.limits.callerWaitMs,
     maxWaiters: config.limits.callerWaiters,
   })
   const fuses = new Fuses(clock, random, config.breaker, ({ backend }, _from, to) => counters.breakerMoved(backend, to))
-  const chooser = new Chooser({ fuses, random, isDirect, maxEjected: config.breaker.maxEjected })
+  const { lost } = dialer
+  const chooser = new Chooser({ fuses, random, isDirect, lost, maxEjected: config.breaker.maxEjected })
   const hop = new Hop({
     clock,
     deadlines,
@@ -152,7 +159,10 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     mirror,
     recorders,
     onForeign: (kind, caller, meshPort) => foreign.tell(kind, caller, meshPort),
-    onRetry: (exchange, reason) => counting.retried(exchange, reason),
+    onRetry: (exchange, reason) => {
+      counting.retried(exchange, reason)
+      served?.retried(exchange, reason, clock.now())
+    },
   })
   const outbound: DataThread['outbound'] = new Acceptor({
     desk,
@@ -186,7 +196,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   })
 
   const ports = new Ports({
-    address: config.address,
+    addresses: config.addresses,
     entryPort: config.ports.entry,
     isShared: threads > 1,
     onWire: (wire, meshPort) => outbound.accept(wire, meshPort),

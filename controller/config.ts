@@ -5,6 +5,7 @@ import { hostname } from 'node:os'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from './errors.ts'
 import {
+  addressOrAny,
   cidr,
   domain,
   duration,
@@ -37,7 +38,8 @@ function option<T>(parse: Parse<T>, value: string, fallback: string, help: strin
 const levels = ['error', 'warn', 'info', 'debug', 'trace'] as const
 
 const options = {
-  address: option(ip, 'IP', '0.0.0.0', 'where both ports listen'),
+  // Unsaid: IPv6 and IPv4 where a node has both, else what it has.
+  address: option(addressOrAny, 'IP', '', 'where the ports listen (default: everywhere)'),
   port: option(port, 'PORT', '15010', "the agents' link"),
   'admin-port': option(port, 'PORT', '15020', '/readyz, /livez, /metrics, /debug'),
   namespace: option(label, 'NAME', defaultSettings.namespace, "the mesh's own namespace"),

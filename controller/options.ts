@@ -67,6 +67,11 @@ export function ip(text: string): string {
   return isIP(text) !== 0 ? text : refuse(text, 'an IP address such as 10.1.2.3')
 }
 
+/** An IP address; empty: all there are. */
+export function addressOrAny(text: string): string {
+  return text === '' ? '' : ip(text)
+}
+
 /** `address/bits` */
 export function cidr(text: string): string {
   const [, address = '', bits = ''] = /^(.+)\/(\d{1,3})$/.exec(text) ?? refuse(text, 'a CIDR such as 192.0.2.0/24')

@@ -25,6 +25,7 @@ const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeou
 
 /**
  * Listens and hands requests to the first handler that wants them; what none wants gets 404.
+ * @param address empty: all of this machine's
  * @throws ConfigError if the address can't be used
  */
 export async function startServer(
@@ -42,9 +43,10 @@ export async function startServer(
   if (server instanceof TlsServer) tls?.attach(server)
   await new Promise<void>((resolve, reject) => {
     server.once('error', (thrown: NodeJS.ErrnoException) => {
-      reject(new ConfigError(`can't listen on ${address}:${port}: ${thrown.code ?? thrown.message}`))
+      reject(new ConfigError(`can't listen on ${address || '*'}:${port}: ${thrown.code ?? thrown.message}`))
     })
-    server.listen(port, address, resolve)
+    // Node itself takes IPv4 alone where there is no IPv6.
+    server.listen({ port, ...(address === '' ? {} : { host: address }) }, resolve)
   })
 
   async function close(graceMs: number): Promise<void> {

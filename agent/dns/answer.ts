@@ -1,6 +1,7 @@
 // The agents' DNS, as a function: a query in, a response out. Answers for the mesh domain alone: <service>.<namespace>.
 // <mesh domain> has the mesh Service's address, or the Service's own where it is dedicated (RFC 1035, 2308, 6891).
 
+import { isIPv6 } from 'node:net'
 import dns from 'dns-packet'
 import { resourceIn, type Wanted } from '../mesh/store.ts'
 
@@ -8,8 +9,8 @@ import { resourceIn, type Wanted } from '../mesh/store.ts'
 export interface Zone {
   /** Lower case, without a trailing dot; '' while there is no snapshot. */
   readonly domain: string
-  /** The address of a Service; '' if it is not known yet, null if there is no such Service in the mesh. */
-  address(service: string, namespace: string): string | null
+  /** The addresses of a Service, at most one of each IP family; none if not known yet, null if no such Service is in the mesh. */
+  addresses(service: string, namespace: string): readonly string[] | null
   /** Whether a namespace has Services in the mesh: an empty non-terminal (RFC 8020). */
   hasNamespace(namespace: string): boolean
 }
@@ -20,10 +21,11 @@ export function zoneOf(wanted: Wanted): Zone {
   let namespaces: Set<string> | null = null
   return {
     domain: mesh?.meshDomain.toLowerCase() ?? '',
-    address(service, namespace) {
+    addresses(service, namespace) {
       const found = resourceIn(wanted, 'service', `${namespace}/${service}`)
       if (found === null || !found.enrolled) return null
-      return found.address || mesh!.address
+      const { address, secondAddress } = found.address === '' ? mesh! : found
+      return [address, secondAddress].filter((each) => each !== undefined && each !== '') as string[]
     },
     hasNamespace(namespace) {
       namespaces ??= namespacesOf(wanted)
@@ -121,12 +123,14 @@ function below({ name, type }: dns.Question, host: string, zone: Zone): Verdict 
     return { rcode: zone.hasNamespace(host) ? 'noerror' : 'nxdomain', isNegative: true }
   }
   const [service = '', namespace = ''] = labels
-  const address = labels.length === 2 ? zone.address(service, namespace) : null
-  if (address === null) return { rcode: 'nxdomain', isNegative: true }
-  if (address === '') return { rcode: 'servfail' }
-  // ANY may be answered with whatever is at hand (RFC 8482).
-  if (!['A', 'ANY'].includes(type)) return { rcode: 'noerror', isNegative: true }
-  return { rcode: 'noerror', answers: [{ name, type: 'A', ttl: ttlSeconds, data: address }] }
+  const addresses = labels.length === 2 ? zone.addresses(service, namespace) : null
+  if (addresses === null) return { rcode: 'nxdomain', isNegative: true }
+  if (addresses.length === 0) return { rcode: 'servfail' }
+  const answers = addresses
+    .map((data): dns.Answer => ({ name, type: isIPv6(data) ? 'AAAA' : 'A', ttl: ttlSeconds, data }))
+    // ANY may be answered with whatever is at hand (RFC 8482).
+    .filter((answer) => ['ANY', answer.type].includes(type))
+  return answers.length === 0 ? { rcode: 'noerror', isNegative: true } : { rcode: 'noerror', answers }
 }
 
 function soa(name: string, { domain }: Zone): dns.Answer {

@@ -3,7 +3,8 @@
 
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, isIPv6, type Socket } from 'node:net'
+import { listenOn } from '../address.ts'
 import { errorFields, type Log } from '../observe/log.ts'
 import { answerQuery, type Rcode, type Zone } from './answer.ts'
 
@@ -48,11 +49,11 @@ export async function serveDns({ address, port, zone, log }: DnsOptions): Promis
     attend(socket, (query) => respond(query, true))
   })
   tcp.maxConnections = maxConnections
-  tcp.listen(port, address)
+  tcp.listen(listenOn(address, port))
   await once(tcp, 'listening')
   const bound = (tcp.address() as AddressInfo).port
 
-  const udp = createSocket('udp4')
+  const udp = createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
   udp.on('message', (query, sender) => {
     if (udp.getSendQueueCount() >= maxUnsent) {
       ignored++

@@ -1,6 +1,8 @@
 // Request targets and hosts, made canonical once: the strings that come out are matched, authorised, logged and
 // forwarded, so that no two parties ever read a different path or host (RFC 9110 section 4.2.3, RFC 3986 section 6.2.2).
 
+import { isIPv6 } from 'node:net'
+
 /** Paths that are canonical as they stand: no empty or dotted segment, nothing encoded, no parameters. */
 const plainPath = /^(?:\/(?![./])[\w\-.~!$&'()*+,=:@]*)+$/
 /** A path that one may look at at all: visible ASCII without fragment and backslash. */
@@ -88,6 +90,8 @@ function readAuthority(raw: string): Authority | null {
   if (found === null) return null
   const host = found[1]!
   const port = found[2] === undefined ? 0 : Number(found[2])
+  // A trailing dot belongs to names; what stands in brackets must be an address (RFC 3986 section 3.2.2).
+  if (host.startsWith('[') && (!isIPv6(host.slice(1, -1)) || raw[host.length] === '.')) return null
   if (host.includes('..') || port > 65535 || (found[2] !== undefined && port === 0)) return null
   return { host, port, text: port === 0 ? host : `${host}:${port}` }
 }

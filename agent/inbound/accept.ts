@@ -3,6 +3,7 @@
 // answer every failure is one that the other agent may try elsewhere.
 
 import type { Key, WorkloadResource } from '../../controller/contract/resources.ts'
+import { joinPort, splitPort } from '../address.ts'
 import { MeshError } from '../errors.ts'
 import type { Caller } from '../exchange.ts'
 import type { Wire } from '../http1/wire.ts'
@@ -41,8 +42,6 @@ export interface InboundOptions {
   /** A stream was refused: counted and logged. */
   readonly onRefused: (error: MeshError, ask: TunnelAsk, source: Key | null, verdict: Verdict | null) => void
 }
-
-const authorityForm = /^(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})$/
 
 export class InboundAcceptor {
   /** Streams accepted since the start. */
@@ -115,30 +114,28 @@ export class InboundAcceptor {
     if (this.connections.size >= options.most) {
       return refuse(new MeshError('overloaded', `${options.most} streams are open`))
     }
-    const workload = podOf(ask.authority, snapshot, options.own)
-    if (workload === null || workload.account !== ask.account) {
+    const asked = splitPort(ask.authority)
+    const workload = asked === null ? null : podAt(asked.address, snapshot, options.own)
+    if (asked === null || workload === null || workload.account !== ask.account) {
       return refuse(new MeshError('denied', `${ask.authority} is no pod of ${ask.account} on this node`))
     }
-    const port = Number(ask.authority.slice(ask.authority.indexOf(':') + 1))
+    const { address, port } = asked
     const isHttp = ask.headers.some(([name, value]) => name === protocolHeader && value === 'http')
     const verdict = permit(snapshot, source, workload.account, port, isHttp ? anyRequest : null)
     if (!verdict.isAllowed) return refuse(denied(verdict, source, workload.account), verdict)
-    return { caller, endpoint: this.endpointOf(workload, port, snapshot), isHttp }
+    return { caller, endpoint: this.endpointOf(workload, address, port, snapshot), isHttp }
   }
 
-  private endpointOf(workload: WorkloadResource, port: number, snapshot: Snapshot): Endpoint {
-    const { address, pod, name, account } = workload
-    const backend = localBackend(snapshot, `${address}:${port}`)?.backend.key ?? ''
+  private endpointOf(workload: WorkloadResource, address: string, port: number, snapshot: Snapshot): Endpoint {
+    const { pod, name, account } = workload
+    const backend = localBackend(snapshot, joinPort(address, port))?.backend.key ?? ''
     const spec = { address, port, node: '', pod, podUid: name, account, workload: workload.workload }
     return new Endpoint(backend, spec, true, this.options.now())
   }
 }
 
-/** The live pod of this node that an authority names, other than the agent's. */
-function podOf(authority: string, snapshot: Snapshot, own: string): WorkloadResource | null {
-  const found = authorityForm.exec(authority)
-  const port = Number(found?.[2])
-  if (found === null || port === 0 || port > 65_535) return null
-  const workload = snapshot.workloads.get(found[1]!)
+/** The live pod of this node that has an address, other than the agent's. */
+function podAt(address: string, snapshot: Snapshot, own: string): WorkloadResource | null {
+  const workload = snapshot.workloads.get(address)
   return workload?.live === true && workload.address !== own ? workload : null
 }

@@ -10,8 +10,8 @@ import type { Sparing } from '../observe/sparing.ts'
 import type { TunnelAsk } from '../tunnel/serve.ts'
 import type { Verdict } from './permit.ts'
 
-/** `255.255.255.255:65535` and a little more: what is longer is no address. */
-const authorityShown = 24
+/** An IPv6 address, its brackets and a port: what is longer is no address. */
+const authorityShown = 47
 
 /** Who is told of refused streams. */
 export interface Refusals {

@@ -14,6 +14,7 @@ import type {
   ServiceResource,
   WorkloadResource,
 } from '../../controller/contract/resources.ts'
+import { joinPort } from '../address.ts'
 import { Endpoint } from './endpoint.ts'
 import type { Match } from './match.ts'
 import type { Backend, Port, Service, Snapshot, Split } from './snapshot.ts'
@@ -262,7 +263,7 @@ class Builder {
     const before = new Map(this.#from.backends.get(key)?.endpoints.map((endpoint) => [endpoint.key, endpoint]))
     const endpoints = new Map<string, Endpoint>()
     for (const spec of resource.endpoints) {
-      const address = `${spec.address}:${spec.port}`
+      const address = joinPort(spec.address, spec.port)
       const old = before.get(address)
       endpoints.set(address, old !== undefined && isSame(old.spec, spec) ? old : this.#endpoint(key, spec))
     }
@@ -295,8 +296,11 @@ function byPort(raw: Raw['port']): Snapshot['ports'] {
 function byAddress(workloads: Iterable<WorkloadResource>): Snapshot['workloads'] {
   const index = new Map<string, WorkloadResource>()
   for (const workload of workloads) {
-    const other = index.get(workload.address)
-    if (other === undefined || isAfter(workload, other)) index.set(workload.address, workload)
+    for (const address of [workload.address, workload.secondAddress]) {
+      if (address === undefined) continue
+      const other = index.get(address)
+      if (other === undefined || isAfter(workload, other)) index.set(address, workload)
+    }
   }
   return index
 }

@@ -1,7 +1,7 @@
 // Small checks of plain JSON values, put together into the schema of the contract (schema.ts). A failing one says where
 // and what it wanted. Strict: a field that is not named is an error, as is one that is missing.
 
-import { isIPv4 } from 'node:net'
+import { isIP } from 'node:net'
 
 /** Throws a CheckError if the value is not what it must be. `where`: its place, such as `ports[0].number`. */
 export type Check = (value: unknown, where: string) => void
@@ -36,17 +36,16 @@ export const keyOrNone = guard(
   'namespace/name or nothing',
   (value) => value === '' || /^[^/]+\/[^/]+$/.test(String(value)),
 )
-export const address = guard('an IPv4 address', (value) => typeof value === 'string' && isIPv4(value))
-export const addressOrNone = guard(
-  'an IPv4 address or nothing',
-  (value) => value === '' || (typeof value === 'string' && isIPv4(value)),
-)
-/** An IPv4 address, or a host name (RFC 1123) whose last label is no number. */
+/** IPv6 without a zone: what a link is called on one machine means nothing on another. */
+const isAddress = (value: unknown) => typeof value === 'string' && isIP(value) !== 0 && !value.includes('%')
+export const address = guard('an IP address', isAddress)
+export const addressOrNone = guard('an IP address or nothing', (value) => value === '' || isAddress(value))
+/** An IP address, or a host name (RFC 1123) whose last label is no number. */
 export const host = guard(
-  'an IPv4 address or a host name',
+  'an IP address or a host name',
   (value) =>
     typeof value === 'string' &&
-    (isIPv4(value) ||
+    (isAddress(value) ||
       (value.length <= 253 &&
         /^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(value))),
 )

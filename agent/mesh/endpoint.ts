@@ -2,6 +2,7 @@
 // It lives as long as snapshots list it; `retire` is called when the last one that did is replaced.
 
 import type { EndpointSpec } from '../../controller/contract/resources.ts'
+import { joinPort } from '../address.ts'
 
 /** State that a later step of the path hangs on an endpoint and that must end with it. */
 export interface EndpointPart {
@@ -10,7 +11,7 @@ export interface EndpointPart {
 }
 
 export class Endpoint {
-  /** `address:port` */
+  /** `address:port`, with brackets around IPv6. */
   readonly key: string
   /** `namespace/name:port` of the backend that it belongs to. */
   readonly backend: string
@@ -33,7 +34,7 @@ export class Endpoint {
   pool: EndpointPart | null = null
 
   constructor(backend: string, spec: EndpointSpec, isLocal: boolean, since: number) {
-    this.key = `${spec.address}:${spec.port}`
+    this.key = joinPort(spec.address, spec.port)
     this.backend = backend
     this.spec = spec
     this.isLocal = isLocal

@@ -13,7 +13,7 @@ const indexes = new WeakMap<Snapshot, ReadonlyMap<string, LocalBackend>>()
 
 /**
  * The enrolled service that a pod's port belongs to; of several the first by name.
- * @param authority `address:port` of the pod
+ * @param authority address and port of the pod, as `joinPort` writes them
  * @returns undefined if no enrolled service sends anything there
  */
 export function localBackend(snapshot: Snapshot, authority: string): LocalBackend | undefined {

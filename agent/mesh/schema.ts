@@ -182,6 +182,7 @@ const kinds: Record<ResourceKind, Check> = {
     meshDomain: name,
     aliasSuffix: name,
     address: addressOrNone,
+    secondAddress: maybe(address),
     defaultAccess: access,
   }),
   service: object<ServiceResource>({
@@ -190,6 +191,7 @@ const kinds: Record<ResourceKind, Check> = {
     uid: name,
     enrolled: boolean,
     address: addressOrNone,
+    secondAddress: maybe(address),
     ports: list(servicePort),
     policy,
   }),
@@ -206,6 +208,7 @@ const kinds: Record<ResourceKind, Check> = {
     name,
     pod: key,
     address,
+    secondAddress: maybe(address),
     account: key,
     workload: text,
     live: boolean,
@@ -213,6 +216,14 @@ const kinds: Record<ResourceKind, Check> = {
   }),
   namespace: object<NamespaceResource>({ kind: text, name, access }),
   access: object<AccessResource>({ kind: text, name: key, rules: list(rule) }),
+}
+
+/** `address:port`, with brackets around IPv6. */
+const addressAndPort: Check = (value, where) => {
+  const [, four, six, number] = /^(?:([^:[\]]+)|\[(.+)\]):(\d+)$/.exec(String(value)) ?? []
+  if (number === undefined) throw new CheckError(`${where} is not address:port`)
+  address(four ?? six, where)
+  port(Number(number), where)
 }
 
 const kind = oneOf(...Object.keys(kinds))
@@ -225,7 +236,7 @@ const named: Check = (value, where) => {
 }
 
 const messages: Record<Message['type'], Check> = {
-  hello: object<Hello>({ type: text, contract: count, controller: text }),
+  hello: object<Hello>({ type: text, contract: count, controller: text, address: maybe(addressAndPort) }),
   begin: object<Begin>({ type: text, version: name, full: boolean }),
   set: object<SetMessage>({ type: text, resource: named }),
   remove: object<Remove>({ type: text, kind, name }),

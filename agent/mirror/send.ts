@@ -67,7 +67,9 @@ const skipped: ReadonlySet<string> = new Set([
  * @param authority `host` or `host:port`
  */
 export function shadowHost(authority: string): string {
-  const [, host = '', port = ''] = /^(\[[^\]]*\]|[^:]*)(:\d+)?$/.exec(authority) ?? []
+  // An IPv6 address has no name to add to, and must stay a Host that servers take.
+  if (authority.startsWith('[')) return authority
+  const [, host = '', port = ''] = /^([^:]*)(:\d+)?$/.exec(authority) ?? []
   return `${host}-shadow${port}`
 }
 

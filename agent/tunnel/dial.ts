@@ -3,28 +3,15 @@
 
 import type { TLSSocket } from 'node:tls'
 import type { Key } from '../../controller/contract/resources.ts'
+import { joinPort } from '../address.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { MeshError, type Reason, reasons } from '../errors.ts'
 import type { Credential, Credentials } from '../identity/credentials.ts'
+import type { Group, Live, Pending, TunnelTarget } from './group.ts'
 import { handshake } from './handshake.ts'
-import type { Header } from './hpack.ts'
+import { LostPeers, type PeerPlace } from './lost.ts'
 import { Mux } from './mux.ts'
-import type { Answer, Session, StartSession, TunnelWire } from './session.ts'
-
-/** Where a stream is to lead, and for whom. */
-export interface TunnelTarget {
-  /** Account of the caller; the agent's own for a caller without identity. */
-  source: Key
-  /** Account that the peer must prove to serve. */
-  destination: Key
-  /** The peer: address and HBONE port. */
-  address: string
-  port: number
-  /** `address:port` of the endpoint. */
-  authority: string
-  /** Sent with the CONNECT. */
-  headers?: readonly Header[]
-}
+import type { Answer, StartSession, TunnelWire } from './session.ts'
 
 export interface DialOptions {
   credentials: Credentials
@@ -39,8 +26,12 @@ export interface DialOptions {
   streamLimit?: number
   /** A session without streams is closed after it. */
   idleMs?: number
+  /** Whether there should be an agent at a place; a lost one is looked for only as long. */
+  isPeer?: (place: PeerPlace) => boolean
   startSession?: StartSession
 }
+
+export type { TunnelTarget } from './group.ts'
 
 /** A session as the debug pages show it. */
 export interface SessionFacts {
@@ -60,46 +51,18 @@ export interface Dialer {
    */
   open(target: TunnelTarget, done: (error: MeshError | null, wire: TunnelWire | null) => void): () => void
   sessions(): SessionFacts[]
+  /** Peers that can't be reached just now. */
+  readonly lost: LostPeers
   /** No new streams; sessions close when their streams have ended. */
   drain(): void
   /** Breaks all sessions. */
   close(): void
 }
 
-interface Pending {
-  readonly target: TunnelTarget
-  readonly done: (error: MeshError | null, wire: TunnelWire | null) => void
-  readonly timer: Timer
-  cancelStream: (() => void) | null
-  attempts: number
-  isDone: boolean
-}
-
-interface Live {
-  readonly session: Session
-  /** When our certificate or the peer's ends, ms since the epoch. */
-  readonly expires: number
-  /** Clock's ms since when it has no stream; 0 while it has. */
-  idleSince: number
-}
-
-interface Group {
-  readonly key: string
-  readonly target: TunnelTarget
-  readonly live: Set<Live>
-  readonly queue: Set<Pending>
-  readonly sockets: Set<TLSSocket>
-  dialing: number
-  failures: number
-  /** Clock's ms. */
-  retryAt: number
-  error: MeshError | null
-}
-
 /** One connection carries so many exchanges well; more of them would share one thread of the peer, and one loss. */
 const defaultStreamLimit = 256
 const defaultIdleMs = 300_000
-const checkMs = 5_000
+const checkMs = 250
 /** Sessions that a stream may be tried on. */
 const maxAttempts = 3
 const firstBackoffMs = 100
@@ -114,10 +77,27 @@ export function makeDialer(options: DialOptions): Dialer {
   const idleMs = options.idleMs ?? defaultIdleMs
   const startSession: StartSession = options.startSession ?? ((socket, role, events) => new Mux(socket, role, events))
   const groups = new Map<string, Group>()
+  const groupsOf = ({ address, port }: PeerPlace) =>
+    [...groups.values()].filter(({ target }) => target.address === address && target.port === port)
+  const lost = new LostPeers({
+    clock,
+    localAddress: options.localAddress,
+    isPeer: options.isPeer ?? (() => true),
+    onLost: (place) => {
+      const error = new Error(`the agent at ${joinPort(place.address, place.port)} can't be reached`)
+      for (const { live } of groupsOf(place)) for (const { session } of [...live]) session.destroy(error)
+    },
+    onFound: (place) => {
+      for (const group of groupsOf(place)) {
+        group.failures = 0
+        group.retryAt = 0
+      }
+    },
+  })
   let isDraining = false
   let timer: Timer | null = null
 
-  const peerOf = ({ address, port }: TunnelTarget) => `${address}:${port}`
+  const peerOf = ({ address, port }: TunnelTarget) => joinPort(address, port)
   // A first attempt goes out before the peer's settings are known; one that was turned away waits for them.
   const isUsable = ({ session }: Live, pending: Pending) =>
     !session.isDraining &&
@@ -235,6 +215,7 @@ export function makeDialer(options: DialOptions): Dialer {
       } else {
         group.dialing--
         group.sockets.delete(secured)
+        if (error.reason === 'no_peer') lost.lose(group.target)
         failed(group, error, true)
       }
     })
@@ -298,16 +279,16 @@ export function makeDialer(options: DialOptions): Dialer {
   function check(): void {
     timer = null
     for (const group of groups.values()) {
-      for (const live of group.live) checkLive(live)
+      for (const live of group.live) checkLive(group, live)
       const isUnused = group.live.size === 0 && group.queue.size === 0 && group.dialing === 0
       if (isUnused && clock.now() >= group.retryAt) groups.delete(group.key)
     }
     arm()
   }
 
-  function checkLive(live: Live): void {
+  function checkLive({ target }: Group, live: Live): void {
     const now = clock.now()
-    live.session.check(now)
+    if (!live.session.check(now)) lost.suspect(target)
     if (live.session.openStreams > 0) live.idleSince = 0
     else if (live.idleSince === 0) live.idleSince = now
     const isIdle = live.idleSince > 0 && now - live.idleSince >= idleMs
@@ -344,7 +325,7 @@ export function makeDialer(options: DialOptions): Dialer {
         const error = isMissing
           ? new MeshError('no_identity', `no certificate for ${source} within ${connectMs} ms`)
           : new MeshError(
-              'connect_failed',
+              group.live.size === 0 ? 'no_peer' : 'connect_failed',
               `no stream to ${authority} by the agent at ${peerOf(target)} in ${connectMs} ms`,
             )
         finish(pending, error, null)
@@ -378,6 +359,7 @@ export function makeDialer(options: DialOptions): Dialer {
           isDraining: session.isDraining,
         })),
       ),
+    lost,
     drain() {
       isDraining = true
       for (const group of groups.values()) for (const { session } of group.live) session.drain()
@@ -386,6 +368,7 @@ export function makeDialer(options: DialOptions): Dialer {
       isDraining = true
       for (const group of groups.values()) breakGroup(group, new MeshError('draining'))
       groups.clear()
+      lost.close()
       if (timer !== null) clock.clearTimeout(timer)
     },
   }

@@ -4,6 +4,7 @@
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { formatIdentity } from '../../controller/contract/identity.ts'
 import type { Key } from '../../controller/contract/resources.ts'
+import { joinPort } from '../address.ts'
 import type { Clock } from '../clock.ts'
 import { MeshError, type Reason } from '../errors.ts'
 import type { Credential } from '../identity/credentials.ts'
@@ -26,7 +27,7 @@ export interface HandshakeOptions {
 /**
  * Connects to a peer.
  * @param done called once: with a socket that speaks HTTP/2 and the time (ms since the epoch) when the first of both
- *   certificates ends, or with connect_failed or tls_failed
+ *   certificates ends, or with no_peer or tls_failed
  * @returns the socket, to be destroyed by whoever gives up
  */
 export function handshake(
@@ -59,8 +60,8 @@ export function handshake(
     done(error, socket, expires)
   }
   const refuse = (reason: Reason, what: string) =>
-    settle(new MeshError(reason, `the agent at ${address}:${port}: ${what}`))
-  const broken = (what: string) => refuse(isConnected ? 'tls_failed' : 'connect_failed', what)
+    settle(new MeshError(reason, `the agent at ${joinPort(address, port)}: ${what}`))
+  const broken = (what: string) => refuse(isConnected ? 'tls_failed' : 'no_peer', what)
   const late = clock.setTimeout(
     () =>
       broken(

@@ -17,6 +17,8 @@ export interface MeshResource {
   aliasSuffix: string
   /** ClusterIP of the mesh Service: what aliases and the mesh domain resolve to; empty while it is not known. */
   address: string
+  /** In a dual-stack cluster its ClusterIP of the other IP family. */
+  secondAddress?: string
   /** Access mode of namespaces that have no `namespace` resource. */
   defaultAccess: AccessMode
 }
@@ -33,6 +35,8 @@ export interface ServiceResource {
   enrolled: boolean
   /** ClusterIP of its shadow Service where it has a dedicated address, else empty. */
   address: string
+  /** In a dual-stack cluster that Service's ClusterIP of the other IP family. */
+  secondAddress?: string
   ports: ServicePort[]
   policy: ServicePolicy
 }
@@ -115,6 +119,8 @@ export interface WorkloadResource {
   name: string
   pod: Key
   address: string
+  /** In a dual-stack cluster its address of the other IP family: it may call, and be called, by either. */
+  secondAddress?: string
   account: Key
   workload: string
   /** False once the pod has ended: its identity stays until its address is reused. */

@@ -78,6 +78,8 @@ export interface Service extends KubeObject {
     type?: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalName'
     clusterIP?: string
     clusterIPs?: string[]
+    ipFamilies?: ('IPv4' | 'IPv6')[]
+    ipFamilyPolicy?: 'SingleStack' | 'PreferDualStack' | 'RequireDualStack'
     externalIPs?: string[]
     externalName?: string
     selector?: Record<string, string>

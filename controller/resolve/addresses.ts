@@ -14,10 +14,19 @@ export function canonicalAddress(text: string): string | null {
   return mapped?.[1] ?? address
 }
 
-/** The address if it is IPv4, which is what the mesh carries, else ''. */
-export function carriedAddress(text: string | undefined): string {
-  const address = text === undefined ? null : canonicalAddress(text)
-  return address !== null && isIPv4(address) ? address : ''
+/** An address and, where there are two IP families, the first one of the other family. */
+export interface Addresses {
+  /** Empty if there is none. */
+  address: string
+  secondAddress?: string
+}
+
+/** Chooses from what Kubernetes lists, the preferred one first; what is no address counts for nothing. */
+export function pairAddresses(texts: readonly (string | undefined)[]): Addresses {
+  const all = texts.map((text) => (text === undefined ? null : canonicalAddress(text))).filter((each) => each !== null)
+  const [address = ''] = all
+  const second = all.find((each) => isIPv4(each) !== isIPv4(address))
+  return second === undefined ? { address } : { address, secondAddress: second }
 }
 
 /** Loopback, link-local, unspecified, multicast, reserved, and prefixes that carry an IPv4 address inside. */

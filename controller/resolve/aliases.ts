@@ -3,7 +3,7 @@
 
 import type { Service } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { carriedAddress } from './addresses.ts'
+import { type Addresses, pairAddresses } from './addresses.ts'
 import { isOurs } from './enrol.ts'
 import { aliasName, labels, nameOf, namespaceOf, shadowName, toKey } from './names.ts'
 import { type Problems, quote } from './problem.ts'
@@ -60,7 +60,7 @@ export function chooseShadows(
       continue
     }
     owners.set(name, node.key)
-    node.shadow = { name, address: serviceAddress(other) }
+    node.shadow = { name, ...serviceAddresses(other) }
   }
 }
 
@@ -68,8 +68,8 @@ function standsFor(of: Record<string, string>, key: string): boolean {
   return toKey(of[labels.namespace] ?? '', of[labels.service] ?? '') === key
 }
 
-/** ClusterIP of a Service; '' while it has none that the mesh carries. */
-export function serviceAddress(service: Service | undefined): string {
+/** ClusterIPs of a Service; `address` is empty while it has none. */
+export function serviceAddresses(service: Service | undefined): Addresses {
   const { clusterIP, clusterIPs = [] } = service?.spec ?? {}
-  return [clusterIP, ...clusterIPs].map(carriedAddress).find((address) => address !== '') ?? ''
+  return pairAddresses([clusterIP, ...clusterIPs])
 }

@@ -33,41 +33,65 @@ export interface EndpointSource {
 }
 
 /**
+ * Under which name to look for a port in its Service's slices. Kubernetes writes these a while after a port was renamed:
+ * until then its endpoints stand under the old name.
+ * @param before the name in the pass before; undefined if the port was not there
+ */
+export function sliceNameOf(
+  { spec }: Service,
+  port: ServicePort,
+  slices: readonly EndpointSlice[],
+  before: string | undefined,
+): string {
+  const name = port.name ?? ''
+  const isTaken = before !== undefined && spec.ports?.some((other) => (other.name ?? '') === before)
+  if (before === undefined || isTaken || portIn(slices, name) || !portIn(slices, before)) return name
+  return before
+}
+
+function portIn(slices: readonly EndpointSlice[], name: string): boolean {
+  return slices.some(({ ports }) => ports?.some((port) => isNamed(port, name)))
+}
+
+function isNamed(port: NonNullable<EndpointSlice['ports']>[number], name: string): boolean {
+  return (port.name ?? '') === name && (port.protocol ?? 'TCP') === 'TCP'
+}
+
+/**
  * Finds the usable endpoints of one port.
+ * @param name what the slices call it
  * @param slices of this Service
  * @param problems of the Service: refused addresses are reported there
  */
 export function endpointsOf(
   service: Service,
   port: ServicePort,
-  slices: EndpointSlice[],
+  name: string,
+  slices: readonly EndpointSlice[],
   source: EndpointSource,
   problems: Problems,
 ): EndpointSpec[] {
   if (service.spec.type === 'ExternalName') return externalEndpoint(service, port, source.settings)
-  const carried = slices.filter(({ addressType }) => addressType === 'IPv4')
-  if (
-    carried.length === 0 &&
-    slices.some(({ addressType, endpoints }) => addressType === 'IPv6' && endpoints?.length)
-  ) {
-    problems.warn(
-      'EndpointRefused',
-      'spec.ipFamilies',
-      'there are only IPv6 endpoints, which the mesh does not carry; add IPv4',
-    )
-  }
-  const found = new Map<string, EndpointSpec>()
+  const families = familiesOf(service)
   for (const isUsable of [isReady, isStillServing]) {
-    // A Service whose only pod is being replaced goes on with the old one until the new one is ready.
-    if (found.size > 0) break
-    for (const slice of carried) {
-      const target = slice.ports?.find(
-        ({ name, protocol }) => (name ?? '') === (port.name ?? '') && (protocol ?? 'TCP') === 'TCP',
-      )
-      if (target?.port) collect(slice, target.port, isUsable, source, found, problems)
+    // A dual-stack Service lists each pod once in each family: one of them is enough.
+    for (const family of families) {
+      const found = new Map<string, EndpointSpec>()
+      for (const slice of slices) {
+        if (slice.addressType !== family) continue
+        const target = slice.ports?.find((each) => isNamed(each, name))
+        if (target?.port) collect(slice, target.port, isUsable, source, found, problems)
+      }
+      // A Service whose only pod is being replaced goes on with the old one until the new one is ready.
+      if (found.size > 0) return [...found.values()].sort(byAddress)
     }
   }
-  return [...found.values()].sort(byAddress)
+  return []
+}
+
+/** The IP families in the order in which the Service wants them, then those that only its slices know of. */
+function familiesOf({ spec }: Service): readonly string[] {
+  return [...new Set([...(spec.ipFamilies ?? []), 'IPv4', 'IPv6'])]
 }
 
 type Conditions = NonNullable<EndpointSlice['endpoints']>[number]['conditions']
@@ -94,17 +118,16 @@ function collect(
     if (text === undefined || !isUsable(endpoint.conditions)) continue
     const judgement = source.guard(text)
     if ('refusal' in judgement) {
-      if (isAhead(slice, endpoint.targetRef, source.pods)) continue
-      problems.warn(
-        'EndpointRefused',
-        `EndpointSlice ${slice.metadata.name} endpoints[${index}].addresses[0]`,
-        `${quote(text)} ${judgement.refusal}; it gets no traffic`,
-      )
+      const field = `EndpointSlice ${slice.metadata.name} endpoints[${index}].addresses[0]`
+      // Once, however many ports the Service has.
+      const isSaid = problems.list.some((problem) => problem.field === field)
+      if (isSaid || isAhead(slice, endpoint.targetRef, source.pods)) continue
+      problems.warn('EndpointRefused', field, `${quote(text)} ${judgement.refusal}; it gets no traffic`)
       continue
     }
     const { address, seat } = judgement
     // A slice may lag behind the end of its pod, or hold what its address type does not announce.
-    if ((seat !== null && !seat.isLive) || !isIPv4(address)) continue
+    if ((seat !== null && !seat.isLive) || isIPv4(address) !== (slice.addressType === 'IPv4')) continue
     found.set(`${address}:${port}`, {
       address,
       port,

@@ -4,7 +4,7 @@
 import type { Key } from '../contract/resources.ts'
 import { keyOf, type Pod } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { canonicalAddress, carriedAddress } from './addresses.ts'
+import { type Addresses, canonicalAddress, pairAddresses } from './addresses.ts'
 import { toKey } from './names.ts'
 import type { Settings } from './settings.ts'
 import type { MachineNode, PodNode } from './topology.ts'
@@ -65,15 +65,21 @@ function groupByNode(
     return node
   }
   for (const name of world.nodes.keys()) nodeNamed(name)
-  for (const [name, pod] of agents) nodeNamed(name).agent = addressOf(pod)
+  for (const [name, pod] of agents) nodeNamed(name).agent = addressesOf(pod).address
   for (const [address, seat] of byAddress) {
-    // A pod with two addresses is listed by the one that is carried.
+    // A pod with two addresses is listed once.
     if (address !== seat.address || isMeshPod(seat, world, settings)) continue
-    const { uid, key, account, workload, isLive, startedAt } = seat
-    nodeNamed(seat.node).pods.push({ uid, key, address, account, workload, isLive, startedAt })
+    nodeNamed(seat.node).pods.push(podNode(seat, byAddress))
   }
   for (const node of nodes.values()) node.pods.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
   return [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+function podNode(seat: Seat, byAddress: ReadonlyMap<string, Seat>): PodNode {
+  const { uid, key, address, secondAddress, account, workload, isLive, startedAt } = seat
+  // The other one may have come to be a younger pod's.
+  const isOwn = secondAddress !== undefined && byAddress.get(secondAddress) === seat
+  return { uid, key, address, ...(isOwn ? { secondAddress } : {}), account, workload, isLive, startedAt }
 }
 
 /** An agent is not its own caller: a request from its address is a loop. */
@@ -92,7 +98,7 @@ function isAgent(pod: Pod, settings: Settings): boolean {
 
 function isReady(pod: Pod): boolean {
   const { status } = pod
-  if (addressOf(pod) === '' || !pod.spec.nodeName || hasEnded(pod)) return false
+  if (addressesOf(pod).address === '' || !pod.spec.nodeName || hasEnded(pod)) return false
   return status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false
 }
 
@@ -132,7 +138,7 @@ function readSeat(pod: Pod): Seat | null {
     key: keyOf(pod),
     namespace,
     node: spec.nodeName,
-    address: addressOf(pod),
+    ...addressesOf(pod),
     addresses,
     account: toKey(namespace, spec.serviceAccountName || 'default'),
     workload: workloadOf(pod),
@@ -141,10 +147,8 @@ function readSeat(pod: Pod): Seat | null {
   }
 }
 
-/** Of a pod with several addresses the one that the mesh carries; '' if there is none. */
-function addressOf({ status }: Pod): string {
-  const texts = [status?.podIP, ...(status?.podIPs ?? []).map(({ ip }) => ip)]
-  return texts.map(carriedAddress).find((address) => address !== '') ?? ''
+function addressesOf({ status }: Pod): Addresses {
+  return pairAddresses([status?.podIP, ...(status?.podIPs ?? []).map(({ ip }) => ip)])
 }
 
 /** A live pod has an address before an ended one, then the one that started later. */

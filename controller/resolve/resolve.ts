@@ -4,7 +4,7 @@
 import type { Key } from '../contract/resources.ts'
 import { keyOf, refOf } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { chooseAlias, chooseShadows, serviceAddress } from './aliases.ts'
+import { chooseAlias, chooseShadows, serviceAddresses } from './aliases.ts'
 import { divide } from './divide.ts'
 import { readNamespace } from './enrol.ts'
 import { readGroup } from './groups.ts'
@@ -34,12 +34,12 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
     readTarget(object, { ...routes, accounts: world.accounts }),
   )
 
-  const reader = new ServiceReader(world, { guard: makeGuard(world, settings, pods), pods, settings })
+  const reader = new ServiceReader(world, { guard: makeGuard(world, settings, pods), pods, settings }, previous)
   const enrolled = reader.readEnrolled()
   for (const { node } of splits)
     for (const key of [node.root, ...node.backends.map(({ service }) => service)]) reader.readNamed(key)
   for (const { node } of enrolled) if (node.policy.mirror) reader.readNamed(node.policy.mirror.service)
-  reader.readWithdrawn(previous, nowMs)
+  reader.readWithdrawn(nowMs)
 
   const services = new Map([...reader.found].map(([key, { node }]) => [key, node]))
   divide(splits, services, settings)
@@ -57,7 +57,7 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
 
   const mesh = world.services.get(toKey(settings.namespace, settings.meshService))
   return {
-    mesh: { address: serviceAddress(mesh) },
+    mesh: serviceAddresses(mesh),
     namespaces: readNamespaces(world, settings),
     services: sorted([...services.values()]),
     splits: sorted(splits.map(({ node }) => node)),

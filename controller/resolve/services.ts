@@ -5,7 +5,7 @@ import type { Key, ServicePolicy } from '../contract/resources.ts'
 import { type EndpointSlice, keyOf, refOf, type Service } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
 import { readAnnotations } from './annotations.ts'
-import { type EndpointSource, endpointsOf, groupSlices } from './endpoints.ts'
+import { type EndpointSource, endpointsOf, groupSlices, sliceNameOf } from './endpoints.ts'
 import { isEnrolled } from './enrol.ts'
 import { isHostAllowed } from './guard.ts'
 import { namespaceOf, readServiceName, toKey } from './names.ts'
@@ -31,11 +31,14 @@ export class ServiceReader {
   readonly world: World
   readonly source: EndpointSource
   private readonly slices: ReadonlyMap<Key, EndpointSlice[]>
+  private readonly before: ReadonlyMap<Key, ServiceNode>
 
-  constructor(world: World, source: EndpointSource) {
+  /** @param previous the topology before; null at first */
+  constructor(world: World, source: EndpointSource, previous: Topology | null) {
     this.world = world
     this.source = source
     this.slices = groupSlices(world)
+    this.before = new Map(previous?.services.map((node) => [node.key, node]))
   }
 
   /** Reads all enrolled Services; others only if they have a problem. */
@@ -63,8 +66,8 @@ export class ServiceReader {
   }
 
   /** Keeps Services that were enrolled a short while ago. */
-  readWithdrawn(previous: Topology | null, nowMs: number): void {
-    for (const { key, ref, isEnrolled, withdrawnMs, shadow } of previous?.services ?? []) {
+  readWithdrawn(nowMs: number): void {
+    for (const { key, ref, isEnrolled, withdrawnMs, shadow } of this.before.values()) {
       const since = isEnrolled ? nowMs : withdrawnMs
       if (since === null || nowMs - since >= withdrawnForMs) continue
       if (this.found.get(key)?.node.isEnrolled || this.world.services.get(key)?.metadata.uid !== ref.uid) continue
@@ -108,6 +111,8 @@ export class ServiceReader {
 
   private readPorts(service: Service, annotated: Spoken | null, isEnrolled: boolean, problems: Problems): PortNode[] {
     const slices = this.slices.get(keyOf(service)) ?? []
+    const before = this.before.get(keyOf(service))
+    const known = before?.ref.uid === service.metadata.uid ? before.ports : []
     const ports: PortNode[] = []
     for (const [index, port] of (service.spec.ports ?? []).entries()) {
       if ((port.protocol ?? 'TCP') !== 'TCP') {
@@ -116,13 +121,15 @@ export class ServiceReader {
       }
       const spoken = spokenOn(port, annotated)
       if (isEnrolled && (spoken === 'grpc' || spoken === 'h2c')) reportPerRequest(index, spoken, problems)
+      const sliceName = sliceNameOf(service, port, slices, known.find(({ number }) => number === port.port)?.sliceName)
       ports.push({
         number: port.port,
         name: port.name ?? '',
+        sliceName,
         protocol: carriedAs(spoken),
         meshPort: null,
         splits: [],
-        endpoints: endpointsOf(service, port, slices, this.source, problems),
+        endpoints: endpointsOf(service, port, sliceName, slices, this.source, problems),
       })
     }
     return ports

@@ -18,7 +18,7 @@ import type { Problem } from './problem.ts'
 /** Lists are sorted by key, so that equal worlds give equal topologies. */
 export interface Topology {
   /** The mesh Service as the cluster shows it; `address` is empty while it has none. */
-  mesh: { address: string }
+  mesh: Addresses
   namespaces: NamespaceNode[]
   /** Enrolled Services, and those that splits and mirrors name. */
   services: ServiceNode[]
@@ -57,7 +57,7 @@ export interface ServiceNode {
   /** Name of its alias Service; null: none (not enrolled, or the name is taken). */
   alias: string | null
   /** Its shadow Service where it has a dedicated address, or had until it left a while ago. */
-  shadow: { name: string; address: string } | null
+  shadow: ({ name: string } & Addresses) | null
   problems: Problem[]
 }
 
@@ -65,6 +65,8 @@ export interface PortNode {
   /** The Service's port number. */
   number: number
   name: string
+  /** What its EndpointSlices call it: they lag behind a port that was renamed. */
+  sliceName: string
   protocol: Protocol
   /** Mesh port of its own on a dedicated address; null: shared, or none was left. */
   meshPort: number | null
@@ -144,7 +146,9 @@ export interface PodNode {
   key: Key
   address: string
   account: Key
+  /** What the mesh knows it by. */
   workload: string
+  secondAddress?: string
   isLive: boolean
   startedAt: number
 }

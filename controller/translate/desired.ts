@@ -23,6 +23,7 @@ export interface DesiredService {
     | {
         type: 'ClusterIP'
         internalTrafficPolicy: 'Local'
+        ipFamilyPolicy: 'PreferDualStack'
         selector: Record<string, string>
         ports: Port[]
       }
@@ -131,7 +132,7 @@ function toPort(port: number, meshPort: number): Port {
   return { name: `p-${port}`, protocol: 'TCP', port, targetPort: meshPort }
 }
 
-/** Each node's clients reach their own node's agent, with their own address. */
-function localSpec(ports: Port[], settings: Settings): DesiredService['spec'] {
-  return { type: 'ClusterIP', internalTrafficPolicy: 'Local', selector: settings.agentSelector, ports }
+/** Each node's clients reach their own node's agent, with their own address, by each IP family that the cluster has. */
+function localSpec(ports: Port[], { agentSelector: selector }: Settings): DesiredService['spec'] {
+  return { type: 'ClusterIP', internalTrafficPolicy: 'Local', ipFamilyPolicy: 'PreferDualStack', selector, ports }
 }

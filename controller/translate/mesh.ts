@@ -7,8 +7,8 @@ import type { MachineNode, ServiceNode, Topology } from '../resolve/topology.ts'
 
 export function meshResource(topology: Topology, settings: Settings): MeshResource {
   const { trustDomain, clusterDomain, meshDomain, aliasSuffix, defaultAccess } = settings
-  const { address } = topology.mesh
-  return { kind: 'mesh', name: 'mesh', trustDomain, clusterDomain, meshDomain, aliasSuffix, address, defaultAccess }
+  const { mesh } = topology
+  return { kind: 'mesh', name: 'mesh', trustDomain, clusterDomain, meshDomain, aliasSuffix, ...mesh, defaultAccess }
 }
 
 /** Agents that can be tunnelled to. */
@@ -20,11 +20,12 @@ export function peerResources({ nodes }: Topology, { hbonePort }: Settings): Pee
 
 /** Pods of one node. */
 export function workloadResources({ pods }: MachineNode): WorkloadResource[] {
-  return pods.map(({ uid, key, address, account, workload, isLive, startedAt }) => ({
+  return pods.map(({ uid, key, address, secondAddress, account, workload, isLive, startedAt }) => ({
     kind: 'workload',
     name: uid,
     pod: key,
     address,
+    ...(secondAddress === undefined ? {} : { secondAddress }),
     account,
     workload,
     live: isLive,

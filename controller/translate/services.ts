@@ -34,7 +34,7 @@ function toService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): S
     name: service.key,
     uid: service.ref.uid,
     enrolled: service.isEnrolled,
-    address: service.shadow?.address ?? '',
+    ...addressesOf(service),
     ports: service.ports.map((port) => ({
       number: port.number,
       name: port.name,
@@ -45,6 +45,12 @@ function toService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): S
     })),
     policy: service.policy,
   }
+}
+
+function addressesOf({ shadow }: ServiceNode): Pick<ServiceResource, 'address' | 'secondAddress'> {
+  if (shadow === null) return { address: '' }
+  const { name: _, ...addresses } = shadow
+  return addresses
 }
 
 function toEndpoints({ key }: ServiceNode, { number, endpoints }: PortNode): EndpointsResource {

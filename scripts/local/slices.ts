@@ -1,4 +1,5 @@
-// Services → EndpointSlices, as the endpoint slice controller writes them: one slice for each Service with a selector.
+// Services → EndpointSlices, as the endpoint slice controller writes them: one slice for each Service with a selector, and
+// more where a named target port is another number in some of its pods.
 
 import { type Cluster, onChange } from './cluster.ts'
 import { type EndpointSlice, isOver, isReady, type Pod, type Service, type ServicePort, selects } from './objects.ts'
@@ -14,15 +15,15 @@ export function startSlices(cluster: Cluster): () => void {
     const slices = cluster
       .list<EndpointSlice>('endpointslices')
       .filter(({ metadata }) => metadata.labels?.[managerLabel] === manager)
-    const current = new Map(
-      slices.map((slice) => [`${slice.metadata.namespace}/${slice.metadata.labels?.[serviceLabel]}`, slice]),
-    )
+    const current = new Map(slices.map((slice) => [`${slice.metadata.namespace}/${slice.metadata.name}`, slice]))
     for (const service of cluster.list<Service>('services')) {
       const { selector, type } = service.spec
       if (!selector || type === 'ExternalName' || service.metadata.deletionTimestamp) continue
-      const key = `${service.metadata.namespace}/${service.metadata.name}`
-      settle(cluster, sliceOf(service, pods), current.get(key))
-      current.delete(key)
+      for (const slice of slicesOf(service, pods)) {
+        const key = `${slice.metadata.namespace}/${slice.metadata.name}`
+        settle(cluster, slice, current.get(key))
+        current.delete(key)
+      }
     }
     for (const slice of current.values()) cluster.remove('endpointslices', slice.metadata)
   })
@@ -44,8 +45,11 @@ function settle(cluster: Cluster, wanted: EndpointSlice, found: EndpointSlice | 
     })
 }
 
-function sliceOf(service: Service, pods: Pod[]): EndpointSlice {
-  const { name, namespace, uid, labels } = service.metadata
+type Ports = NonNullable<EndpointSlice['ports']>
+
+/** The slices of a Service, at least one: pods stand together whose ports are the same numbers. */
+function slicesOf(service: Service, pods: Pod[]): EndpointSlice[] {
+  const { namespace } = service.metadata
   const members = pods
     .filter(
       (pod) =>
@@ -55,24 +59,44 @@ function sliceOf(service: Service, pods: Pod[]): EndpointSlice {
         selects({ matchLabels: service.spec.selector! }, pod.metadata.labels),
     )
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
+  const groups = new Map<string, { ports: Ports; members: Pod[] }>()
+  for (const pod of members) {
+    const ports = portsOf(service, pod)
+    const key = JSON.stringify(ports)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, { ports, members: [pod] })
+    else group.members.push(pod)
+  }
+  const ordered = [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group)
+  if (ordered.length === 0) ordered.push({ ports: portsOf(service, undefined), members: [] })
+  return ordered.map((group, index) => sliceOf(service, index, group))
+}
+
+function sliceOf(service: Service, index: number, { ports, members }: { ports: Ports; members: Pod[] }): EndpointSlice {
+  const { name, namespace, uid, labels } = service.metadata
   return {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
     metadata: {
-      name: `${name}-${suffix(uid)}`,
+      name: `${name}-${suffix(uid)}${index === 0 ? '' : `-${index + 1}`}`,
       namespace: namespace!,
       labels: { ...labels, [managerLabel]: manager, [serviceLabel]: name },
       ownerReferences: [{ apiVersion: 'v1', kind: 'Service', name, uid, controller: true, blockOwnerDeletion: true }],
     } as unknown as EndpointSlice['metadata'],
     addressType: 'IPv4',
     endpoints: members.map((pod) => endpointOf(pod, service.spec.publishNotReadyAddresses === true)),
-    ports: (service.spec.ports ?? []).flatMap((port) => {
-      const number = targetPort(port, members)
-      if (number === undefined) return []
-      const { name: portName = '', protocol = 'TCP', appProtocol } = port
-      return [{ name: portName, port: number, protocol, ...(appProtocol ? { appProtocol } : {}) }]
-    }),
+    ports,
   }
+}
+
+/** What a pod listens on for each port of the Service; ports that it does not have are left out. */
+function portsOf(service: Service, pod: Pod | undefined): Ports {
+  return (service.spec.ports ?? []).flatMap((port) => {
+    const number = targetPort(port, pod)
+    if (number === undefined) return []
+    const { name = '', protocol = 'TCP', appProtocol } = port
+    return [{ name, port: number, protocol, ...(appProtocol ? { appProtocol } : {}) }]
+  })
 }
 
 function endpointOf(pod: Pod, publishNotReady: boolean): NonNullable<EndpointSlice['endpoints']>[number] {
@@ -91,10 +115,10 @@ function endpointOf(pod: Pod, publishNotReady: boolean): NonNullable<EndpointSli
   }
 }
 
-/** The number behind a port's target; a name is looked up in the first pod that has it. */
-function targetPort({ port, targetPort: target = port }: ServicePort, pods: Pod[]): number | undefined {
+/** The number behind a port's target; a name means a port of the pod's containers. */
+function targetPort({ port, targetPort: target = port }: ServicePort, pod: Pod | undefined): number | undefined {
   if (typeof target === 'number') return target
-  const ports = pods.flatMap((pod) => pod.spec.containers.flatMap((container) => container.ports ?? []))
+  const ports = pod?.spec.containers.flatMap((container) => container.ports ?? []) ?? []
   return ports.find(({ name }) => name === target)?.containerPort
 }
 

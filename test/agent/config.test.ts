@@ -64,6 +64,15 @@ describe('agent/config', () => {
     expect(config.timeouts.idleMs).to.equal(90_000)
   })
 
+  it('takes one address, or one of each IP family, the first of which is its own', () => {
+    const read = (given: string) => readConfig([...needed, '--address', given], {})
+    expect(read('10.1.0.3')).to.deep.include({ address: '10.1.0.3', addresses: ['10.1.0.3'] })
+    expect(read('FD00:0::3')).to.deep.include({ address: 'fd00::3', addresses: ['fd00::3'] })
+    expect(read('10.1.0.3,fd00::3')).to.deep.include({ address: '10.1.0.3', addresses: ['10.1.0.3', 'fd00::3'] })
+    expect(read('fd00::3,10.1.0.3')).to.deep.include({ address: 'fd00::3', addresses: ['fd00::3', '10.1.0.3'] })
+    expect(readConfig([...needed, '--admin-address', '::1'], {}).adminAddress).to.equal('::1')
+  })
+
   it('derives the data threads from the CPU request, at most 4', () => {
     expect(readConfig([...needed, '--cpu-request', '2'], {}).dataThreads).to.equal(2)
     expect(readConfig([...needed, '--cpu-request', '16'], {}).dataThreads).to.equal(4)
@@ -79,7 +88,14 @@ describe('agent/config', () => {
     ['a port out of range', ['--entry-port', '65536'], /--entry-port: '65536' is not a whole number from 0 to 65535/],
     ['a reversed range', ['--mesh-ports', '200-100'], /--mesh-ports: .*its first port is above its last/],
     ['half a range', ['--mesh-ports', '200'], /--mesh-ports: '200' is not a range such as 16384-32767/],
-    ['an IPv6 address', ['--address', '::1'], /--address: '::1' is not an IPv4 address/],
+    [
+      'a name as address',
+      ['--address', 'pod-1'],
+      /--address: 'pod-1' is not an IP address such as 10\.1\.2\.3 or fd00::3/,
+    ],
+    ['an address with a zone', ['--address', 'fe80::1%eth0'], /--address: 'fe80::1%eth0' is not an IP address/],
+    ['two addresses of one family', ['--address', '10.1.0.3,10.1.0.4'], /--address: .*an IPv4 and an IPv6 address/],
+    ['three addresses', ['--address', '10.1.0.3,::1,::2'], /--address: .*is not one IP address, or/],
     ['a controller with a path', ['--controller', 'http://c/v1'], /--controller: .*is not an origin/],
     ['a https controller without a token', ['--controller', 'https://c:1'], /--token-file is missing/],
     ['a share above 1', ['--retry-budget', '1.5'], /--retry-budget: '1.5' is not a share from 0 to 1/],

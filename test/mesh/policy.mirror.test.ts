@@ -216,6 +216,6 @@ describe('policy: mirroring', () => {
     await open()
     expect(shadowHost('a.b')).to.equal('a.b-shadow')
     expect(shadowHost('a.b:8080')).to.equal('a.b-shadow:8080')
-    expect(shadowHost('[::1]:80')).to.equal('[::1]-shadow:80')
+    expect(shadowHost('[::1]:80')).to.equal('[::1]:80')
   })
 })

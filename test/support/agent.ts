@@ -17,8 +17,10 @@ import { change, endpoints, type Gone, mesh, service, spec, workload } from './r
 import { until } from './until.ts'
 
 export interface AgentOptions {
-  /** The agent's address; callers connect from 127.0.0.1. */
+  /** The agent's addresses, as its flag takes them; callers connect from 127.0.0.1. */
   address?: string
+  /** The shared mesh port of Service port 80; `webPort` unless told otherwise. */
+  meshPort?: number
   /** More flags of the agent. */
   flags?: string[]
   clock?: Clock
@@ -60,6 +62,7 @@ export const webPort = 16384
 /** Starts a data thread with a Service `shop/web` (Host `web-mesh.shop`). */
 export async function startAgent(options: AgentOptions = {}): Promise<AgentUnderTest> {
   const address = options.address ?? ownAddress()
+  const meshPort = options.meshPort ?? webPort
   const config = readConfig(
     [
       ...['--node', options.node ?? 'node1', '--pod', 'agent-1', '--address', address],
@@ -122,7 +125,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
   }
   const first = apply(
     mesh,
-    { kind: 'port', name: String(webPort), port: 80, service: null },
+    { kind: 'port', name: String(meshPort), port: 80, service: null },
     workload('127.0.0.1', { account: 'shop/client', pod: 'shop/client-1' }),
     ...own,
   )
@@ -134,7 +137,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     thread,
     config,
     address,
-    port: webPort,
+    port: meshPort,
     entryPort: config.ports.entry,
     settled,
     twice,

@@ -166,9 +166,13 @@ export class RawSocket {
 
 /**
  * Connects.
- * @param localAddress the address to come from
+ * @param localAddress the address to come from; by default the first one of loopback
  */
-export async function rawConnect(port: number, address = '127.0.0.1', localAddress = '127.0.0.1'): Promise<RawSocket> {
+export async function rawConnect(
+  port: number,
+  address = '127.0.0.1',
+  localAddress = address.includes(':') ? '::1' : '127.0.0.1',
+): Promise<RawSocket> {
   const socket = connect({ port, host: address, localAddress, allowHalfOpen: true })
   const raw = new RawSocket(socket)
   await until(() => !socket.connecting, `a connection to ${address}:${port}`)

@@ -57,6 +57,31 @@ describe('agent/dns/answer', () => {
     expect(ask('redis.shop.mesh.internal').answers![0]).to.include({ data: '10.96.7.7' })
   })
 
+  it('gives each IP family its own address, and IPv6 alone where the cluster has nothing else', () => {
+    const dual = zoneOf(
+      wanted(
+        { ...mesh, secondAddress: 'fd00:96::20' },
+        service('shop/reviews'),
+        service('shop/redis', { address: 'fd00:96::7', secondAddress: '10.96.7.7' }),
+      ),
+    )
+    const data = (name: string, type: string, from = dual) =>
+      ask(`${name}.shop.mesh.internal`, type, {}, from).answers!.map((answer) => [
+        answer.type,
+        'data' in answer && answer.data,
+      ])
+    expect(data('reviews', 'A')).to.deep.equal([['A', '10.96.0.20']])
+    expect(data('reviews', 'AAAA')).to.deep.equal([['AAAA', 'fd00:96::20']])
+    expect(data('redis', 'AAAA')).to.deep.equal([['AAAA', 'fd00:96::7']])
+    expect(data('redis', 'ANY')).to.deep.equal([
+      ['AAAA', 'fd00:96::7'],
+      ['A', '10.96.7.7'],
+    ])
+    const six = zoneOf(wanted({ ...mesh, address: 'fd00:96::20' }, service('shop/reviews')))
+    expect(data('reviews', 'AAAA', six)).to.deep.equal([['AAAA', 'fd00:96::20']])
+    expect(data('reviews', 'A', six)).to.deep.equal([])
+  })
+
   it('matches without regard to case and gives the question back as it came', () => {
     const answer = ask('ReViews.Shop.MESH.internal')
     expect(answer.questions![0]!.name).to.equal('ReViews.Shop.MESH.internal')

@@ -56,6 +56,19 @@ describe('agent/mesh/apply', () => {
     expect(choice!.choices[1]!.backend.endpoints[0]!.isLocal).to.equal(false)
   })
 
+  it('knows IPv6 endpoints with brackets, and a pod by both of its addresses', () => {
+    const six = spec('fd00::9', { node: 'node2' })
+    const pod = workload('10.0.0.5', { secondAddress: 'fd00::5' })
+    const { snapshot } = next(emptyStand, ...base, endpoints('shop/v2:80', six), pod).stand
+    const [endpoint] = snapshot.services.get('shop/v2')!.ports.get(80)!.own.endpoints
+    expect(endpoint!.key).to.equal('[fd00::9]:8080')
+    expect(snapshot.workloads.get('fd00::5')).to.equal(snapshot.workloads.get('10.0.0.5'))
+    const younger = workload('fd00::5', { startedAt: 2000 })
+    const later = next(emptyStand, ...base, pod, younger).stand.snapshot
+    expect(later.workloads.get('fd00::5')!.name).to.equal(younger.name)
+    expect(later.workloads.get('10.0.0.5')!.name).to.equal(pod.name)
+  })
+
   it('keeps what a change does not concern as the same objects', () => {
     const { stand } = next(emptyStand, ...base)
     const after = next(stand, endpoints('shop/v1:80', '10.0.0.1', '10.0.0.3'))

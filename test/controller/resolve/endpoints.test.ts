@@ -2,7 +2,7 @@
 
 import { expect } from 'chai'
 import type { EndpointSpec } from '../../../controller/contract/resources.ts'
-import { passOf, said, worldOf } from '../../support/world.ts'
+import { type Pass, passOf, said, worldOf } from '../../support/world.ts'
 
 const ground = `
 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {weft.dev/mesh: enabled}}}
@@ -13,12 +13,17 @@ const ground = `
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: done}, spec: {nodeName: n1}, status: {phase: Succeeded, podIP: 10.1.0.3}}
 `
+const sixPod =
+  '{apiVersion: v1, kind: Pod, metadata: {name: six}, spec: {nodeName: n1}, status: {phase: Running, podIP: "fd00::6"}}'
 const service = (spec: string) => `{apiVersion: v1, kind: Service, metadata: {name: web}, spec: ${spec}}`
 const slice = (name: string, endpoints: string, ports: string, family = 'IPv4') =>
   `{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: ${name}, labels: {kubernetes.io/service-name: web}}, addressType: ${family}, endpoints: ${endpoints}, ports: ${ports}}`
 
 function run(...documents: string[]) {
-  const { topology, translation } = passOf(worldOf([ground, ...documents].join('\n---\n')))
+  return shownOf(passOf(worldOf([ground, ...documents].join('\n---\n'))))
+}
+
+function shownOf({ topology, translation }: Pass) {
   const ports = topology.services.find(({ key }) => key === 'shop/web')?.ports ?? []
   const shown = ({ address, port }: EndpointSpec) => `${address}:${port}`
   return {
@@ -36,6 +41,39 @@ describe('endpoints', () => {
     const both = service('{ports: [{name: a, port: 80}, {name: b, port: 81}, {name: c, port: 82}]}')
     const slices = slice('s', one, '[{name: b, port: 9001}, {name: a, port: 9000}]')
     expect(run(both, slices).ports).to.deep.equal([[80, '10.1.0.1:9000'], [81, '10.1.0.1:9001'], [82]])
+  })
+
+  describe('of a port that is renamed', () => {
+    const named = (...names: string[]) =>
+      service(`{ports: [${names.map((name, index) => `{name: ${name}, port: ${80 + index}}`)}]}`)
+    const sliceOf = (...names: string[]) =>
+      slice('s', one, `[${names.map((name, index) => `{name: ${name}, port: ${8080 + index}}`)}]`)
+    const world = (...documents: string[]) => worldOf([ground, ...documents].join('\n---\n'))
+
+    it('are kept until its slices have the new name', () => {
+      let pass = passOf(world(named('old'), sliceOf('old')))
+      // However many passes that takes.
+      for (let count = 0; count < 3; count++) {
+        pass = passOf(world(named('new'), sliceOf('old')), {}, pass.topology)
+        expect(shownOf(pass).ports).to.deep.equal([[80, '10.1.0.1:8080']])
+      }
+      pass = passOf(world(named('new'), sliceOf('new')), {}, pass.topology)
+      expect(shownOf(pass).ports).to.deep.equal([[80, '10.1.0.1:8080']])
+      pass = passOf(world(named('new'), sliceOf('other')), {}, pass.topology)
+      expect(shownOf(pass).ports).to.deep.equal([[80]])
+    })
+
+    it('are not taken from a port that has the old name now', () => {
+      const { topology } = passOf(world(named('a', 'b'), sliceOf('a', 'b')))
+      const pass = passOf(world(named('c', 'a'), sliceOf('a', 'b')), {}, topology)
+      expect(shownOf(pass).ports).to.deep.equal([[80], [81, '10.1.0.1:8080']])
+    })
+
+    it('are not those of a Service that had the name before', () => {
+      const { topology } = passOf(world(named('old'), sliceOf('old')))
+      const reborn = named('new').replace('{name: web}', '{name: web, uid: reborn}')
+      expect(shownOf(passOf(world(reborn, sliceOf('old')), {}, topology)).ports).to.deep.equal([[80]])
+    })
   })
 
   it('takes an absent, a null and an empty name for the same', () => {
@@ -76,10 +114,45 @@ describe('endpoints', () => {
     ])
   })
 
-  it('takes the IPv4 half of a dual-stack Service, and says if there is none', () => {
+  it('takes each pod of a dual-stack Service once, by the family that the Service prefers', () => {
     const six = slice('six', '[{addresses: ["fd00::1"]}]', port, 'IPv6')
-    expect(run(plain, six, slice('four', one, port))).to.deep.equal({ ports: [[80, '10.1.0.1:8080']], problems: [] })
-    expect(run(plain, six)).to.deep.equal({ ports: [[80]], problems: ['Service web: EndpointRefused'] })
+    const four = slice('four', one, port)
+    const prefers = (...families: string[]) => service(`{ipFamilies: [${families}], ports: [{port: 80}]}`)
+    expect(run(prefers('IPv4', 'IPv6'), six, four)).to.deep.equal({ ports: [[80, '10.1.0.1:8080']], problems: [] })
+    expect(run(prefers('IPv6', 'IPv4'), six, four)).to.deep.equal({ ports: [[80, 'fd00::1:8080']], problems: [] })
+    expect(run(plain, six, four)).to.deep.equal({ ports: [[80, '10.1.0.1:8080']], problems: [] })
+  })
+
+  it('takes the other family where the preferred one has nothing ready', () => {
+    const unready = slice('four', '[{addresses: [10.1.0.1], conditions: {ready: false}}]', port)
+    const six = slice('six', '[{addresses: ["fd00::1"]}]', port, 'IPv6')
+    expect(run(plain, unready, six).ports).to.deep.equal([[80, 'fd00::1:8080']])
+    // What ends in the preferred family still comes after what is ready in the other.
+    const ending = '[{addresses: [10.1.0.1], conditions: {ready: false, serving: true, terminating: true}}]'
+    expect(run(plain, slice('four', ending, port), six).ports).to.deep.equal([[80, 'fd00::1:8080']])
+  })
+
+  it('has IPv6 endpoints in one spelling, each its pod', () => {
+    const six = slice('six', '[{addresses: ["FD00:0::6"]}]', port, 'IPv6')
+    const { topology } = passOf(worldOf([ground, sixPod, plain, six].join('\n---\n')))
+    expect(topology.services[0]?.ports[0]?.endpoints).to.deep.equal([
+      {
+        address: 'fd00::6',
+        port: 8080,
+        node: 'n1',
+        pod: 'shop/six',
+        podUid: 'pod-six',
+        account: 'shop/default',
+        workload: '',
+      },
+    ])
+  })
+
+  it('speaks about IPv6 addresses that nobody may be sent to', () => {
+    for (const address of ['::1', 'fe80::1', '2001:db8::99']) {
+      const six = slice('six', `[{addresses: ["${address}"]}]`, port, 'IPv6')
+      expect(run(plain, six), address).to.deep.equal({ ports: [[80]], problems: ['Service web: EndpointRefused'] })
+    }
   })
 
   it('survives what the API server writes for nothing', () => {
@@ -95,7 +168,8 @@ describe('endpoints', () => {
     const { ports, problems } = run(plain, slice('s', '[{addresses: [evil.example.com]}]', port, 'FQDN'))
     expect(ports).to.deep.equal([[80]])
     expect(problems).to.deep.equal([])
-    expect(run(plain, slice('s', '[{addresses: ["fd00::1"]}]', port)).ports).to.deep.equal([[80]])
+    expect(run(plain, slice('s', '[{addresses: ["fd00::1"]}]', port)).ports, 'in a slice of IPv4').to.deep.equal([[80]])
+    expect(run(plain, slice('s', one, port, 'IPv6')).ports, 'in a slice of IPv6').to.deep.equal([[80]])
   })
 
   it('is silent about slices that lag behind a pod’s end or run ahead of its start', () => {

@@ -42,11 +42,34 @@ describe('pods', () => {
     expect(found).to.include({ account: 'shop/default', startedAt: Date.parse('2026-11-01T00:00:00Z') })
   })
 
-  it('lists a pod by its IPv4 address, wherever that stands', () => {
-    const six = pod('p').replace('podIP: 10.1.0.1', 'podIP: "fd00::1", podIPs: [{ip: "fd00::1"}, {ip: 10.1.0.1}]')
-    expect(podsOf(six).map(({ address }) => address)).to.deep.equal(['10.1.0.1'])
-    expect(podsOf(pod('p').replace('10.1.0.1', '"fd00::1"'))).to.deep.equal([])
-    expect(nodesOf(agent('a', '"fd00::1"'))[0]?.agent ?? '').to.equal('')
+  const dual = (name: string, first: string, second: string) =>
+    pod(name).replace('podIP: 10.1.0.1', `podIP: "${first}", podIPs: [{ip: "${first}"}, {ip: "${second}"}]`)
+
+  it('lists a pod once by its own address, with that of the other IP family', () => {
+    const listed = (...documents: string[]) =>
+      podsOf(...documents).map(({ key, address, secondAddress }) => [key, address, secondAddress])
+    expect(listed(dual('p', 'FD00:0::1', '10.1.0.1'))).to.deep.equal([['shop/p', 'fd00::1', '10.1.0.1']])
+    expect(listed(dual('p', '10.1.0.1', 'fd00::1'))).to.deep.equal([['shop/p', '10.1.0.1', 'fd00::1']])
+    expect(listed(pod('p').replace('10.1.0.1', '"fd00::1"'))).to.deep.equal([['shop/p', 'fd00::1', undefined]])
+    expect(listed(dual('p', '10.1.0.1', '10.1.0.2'))).to.deep.equal([['shop/p', '10.1.0.1', undefined]])
+  })
+
+  it('gives each address to the younger pod, also where only one of two is used again', () => {
+    const old = dual('old', '10.1.0.1', 'fd00::1')
+    const young = pod('young', { meta: ', creationTimestamp: "2026-11-03T00:00:00Z"' }).replace('10.1.0.1', '"fd00::1"')
+    expect(podsOf(old, young).map(({ key, address, secondAddress }) => [key, address, secondAddress])).to.deep.equal([
+      ['shop/old', '10.1.0.1', undefined],
+      ['shop/young', 'fd00::1', undefined],
+    ])
+  })
+
+  it('reaches an agent by its own address, of whichever family', () => {
+    expect(nodesOf(agent('a', '"FD00::1"'))[0]?.agent).to.equal('fd00::1')
+    const both = agent('a', '10.1.0.1').replace(
+      'podIP: 10.1.0.1',
+      'podIP: 10.1.0.1, podIPs: [{ip: 10.1.0.1}, {ip: "fd00::1"}]',
+    )
+    expect(nodesOf(both)[0]?.agent).to.equal('10.1.0.1')
   })
 
   it('leaves out host-network pods, pods without address or node', () => {

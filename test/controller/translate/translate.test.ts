@@ -36,6 +36,31 @@ describe('translate', () => {
     ])
   })
 
+  it('tells of both IP families where there are two, and of nothing more where there is one', () => {
+    const mesh = (spec: string) =>
+      `{apiVersion: v1, kind: Service, metadata: {name: weft, namespace: weft-system}, spec: {${spec}, ports: []}}`
+    const resources = (yaml: string) => {
+      const { common, nodes } = passOf(worldOf(yaml)).translation
+      const all = [...common, ...(nodes.get('node1') ?? [])].map(({ resource }) => resource)
+      const find = (kind: string) => all.find((resource) => resource.kind === kind)
+      return { mesh: find('mesh'), workload: find('workload') }
+    }
+    const pods = shop({ name: 'a' })
+    const one = resources(`${pods}\n---\n${mesh('clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9]')}`)
+    expect(one.mesh).to.include({ address: '10.96.0.9' }).and.not.have.property('secondAddress')
+    expect(one.workload).to.include({ address: '10.1.0.1' }).and.not.have.property('secondAddress')
+    const dual = pods.replace('podIP: 10.1.0.1', 'podIP: 10.1.0.1, podIPs: [{ip: 10.1.0.1}, {ip: "fd00::1"}]')
+    const two = resources(`${dual}\n---\n${mesh('clusterIP: 10.96.0.9, clusterIPs: [10.96.0.9, "fd00:96::9"]')}`)
+    expect(two.mesh).to.include({ address: '10.96.0.9', secondAddress: 'fd00:96::9' })
+    expect(two.workload).to.include({ address: '10.1.0.1', secondAddress: 'fd00::1' })
+  })
+
+  it('wants addresses of every IP family that the cluster has', () => {
+    const { services } = passOf(worldOf(shop({ name: 'a', ports: ['tcp-x:5000'] }))).translation
+    const policies = services.flatMap(({ spec }) => (spec.type === 'ClusterIP' ? [spec.ipFamilyPolicy] : []))
+    expect(policies).to.deep.equal(['PreferDualStack', 'PreferDualStack'])
+  })
+
   it('wants Services that Kubernetes takes', () => {
     const { services } = passOf(worldOf(shop({ name: 'a', ports: [80, 'tcp-x:5000'] }, { name: 'b' }))).translation
     for (const { metadata, spec } of services) {

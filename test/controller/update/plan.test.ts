@@ -20,6 +20,7 @@ function desiredMesh(...ports: number[]): DesiredService {
     spec: {
       type: 'ClusterIP',
       internalTrafficPolicy: 'Local',
+      ipFamilyPolicy: 'PreferDualStack',
       selector: { app: 'agent' },
       ports: ports.map((port) => ({ name: `p-${port}`, protocol: 'TCP', port, targetPort: port + 10_000 })),
     },
