@@ -6,11 +6,14 @@ import { KubeConfig } from '@kubernetes/client-node'
 import { Agent, type Dispatcher, ProxyAgent } from 'undici'
 import { ConfigError } from '../errors.ts'
 
+/** TCP and TLS together. Short: while an API server is away packets may just vanish, and the next attempt may be the one. */
+const connectTimeoutMs = 3000
+
 /** What a request needs besides its path. */
 export interface Access {
   dispatcher: Dispatcher
-  /** Authorization and impersonation. */
-  headers: Record<string, string>
+  /** Authorization and impersonation; a list is a header that is sent once for each. */
+  headers: Record<string, string | string[]>
 }
 
 export interface Cluster {
@@ -126,7 +129,7 @@ function digest(tls: TlsOptions): string {
 function makeDispatcher(proxyUrl: string | undefined, tls: TlsOptions): Dispatcher {
   // HTTP/1.1: a watch has a connection of its own, so that one that hangs takes no other with it. Dead peers are noticed
   // by TCP keep-alive (libuv: 10 probes, a second apart, after the delay).
-  const connect = { ...tls, keepAlive: true, keepAliveInitialDelay: 15_000, timeout: 10_000 }
+  const connect = { ...tls, keepAlive: true, keepAliveInitialDelay: 15_000, timeout: connectTimeoutMs }
   if (proxyUrl !== undefined && proxyUrl !== '') {
     return new ProxyAgent({ uri: proxyUrl, requestTls: tls, allowH2: false })
   }

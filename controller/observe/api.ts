@@ -24,7 +24,7 @@ export interface Api {
   request<T>(method: Dispatcher.HttpMethod, path: string, options?: RequestOptions): Promise<T>
   /**
    * Opens a watch.
-   * @returns the body once the server accepted; destroy it to end the watch
+   * @returns the body once the server accepted; destroy it to end the watch. How long it may be silent is the caller's business
    * @throws ApiError as `request`
    */
   stream(path: string, query: Query, signal: AbortSignal): Promise<Readable>
@@ -33,8 +33,8 @@ export interface Api {
 
 /** No answer of the API server that we ask for comes near this. */
 const bodyLimitBytes = 256 << 20
-/** A watch that is silent for so long, without even a bookmark, is opened again from where it was. */
-const watchSilenceMs = 150_000
+/** An API server answers a page or accepts a watch within this, or is no longer at the other end of the connection. */
+const headersTimeoutMs = 10_000
 
 /** Opens the API server of a cluster. */
 export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
@@ -48,7 +48,8 @@ export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
       headers: { ...headers, ...contentType, accept: 'application/json', 'user-agent': userAgent },
       body,
       signal: options.signal ?? null,
-      headersTimeout: 30_000,
+      // What takes longer as a whole, such as a list in one piece, may think longer, too.
+      headersTimeout: Math.max(headersTimeoutMs, (options.timeoutMs ?? 0) / 2),
       bodyTimeout,
     })
   }
@@ -70,7 +71,7 @@ export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
   async function stream(path: string, query: Query, signal: AbortSignal): Promise<Readable> {
     const what = `watch ${path}`
     try {
-      const response = await open('GET', path, { query, signal }, watchSilenceMs)
+      const response = await open('GET', path, { query, signal }, 0)
       if (response.statusCode === 200) return response.body
       const text = await readText(response.body)
       throw refused(what, response.statusCode, response.headers['retry-after'], text)
@@ -102,7 +103,14 @@ function queryString(query: Query | undefined): string {
 /** An ApiError from an answer, which is a Status object if the API server itself made it. */
 function refused(what: string, status: number, retryAfter: string | string[] | undefined, text: string): ApiError {
   const { message, reason } = parseStatus(text)
-  return new ApiError(`${what}: ${status} ${message}`, { status, reason, retryAfter: Number(retryAfter ?? 0) || 0 })
+  return new ApiError(`${what}: ${status} ${message}`, { status, reason, retryAfter: secondsOf(retryAfter) })
+}
+
+/** Retry-After in seconds or as a date (RFC 9110 section 10.2.3). */
+function secondsOf(retryAfter: string | string[] | undefined): number {
+  const text = String(retryAfter ?? '')
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000
+  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds)
 }
 
 function parseStatus(text: string): { message: string; reason: string } {

@@ -1,6 +1,6 @@
 // The kinds that the controller observes, where they are served, and what is kept of their objects.
 
-import type { KubeObject, Meta, Node, Pod } from './objects.ts'
+import type { EndpointSlice, KubeObject, Meta, Node, Pod, Service } from './objects.ts'
 import { hasSameContent } from './store.ts'
 import type { World } from './world.ts'
 
@@ -13,7 +13,7 @@ export interface KindSpec {
   group: string
   /** Newest first: of a built-in kind the one to read; of an SMI kind those that we understand. */
   versions: readonly string[]
-  /** Reduces an object to what is kept; by default all but the managed fields. */
+  /** Reduces an object to what is kept; by default all but what nobody here reads of any kind. */
   keep?: (object: KubeObject) => KubeObject
   isSame?: (held: KubeObject, next: KubeObject) => boolean
 }
@@ -93,13 +93,35 @@ export function pathOf(spec: KindSpec, version: string): string {
   return `/${spec.group === '' ? 'api' : 'apis'}/${apiVersionOf(spec, version)}/${spec.plural}`
 }
 
-/** The default `keep`: managed fields are the larger half of many objects, and nobody here reads them. */
-export function dropManagedFields(object: KubeObject): KubeObject {
-  delete (object.metadata as Meta & { managedFields?: unknown }).managedFields
+/** What kubectl apply leaves behind: the whole object once more. */
+const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration'
+
+/**
+ * The default `keep`: managed fields and what was last applied are the larger half of many objects, and nobody here reads
+ * them.
+ */
+export function dropUnread(object: KubeObject): KubeObject {
+  const { metadata } = object
+  delete (metadata as Meta & { managedFields?: unknown }).managedFields
+  if (metadata.annotations?.[lastApplied] !== undefined) delete metadata.annotations[lastApplied]
   return object
 }
 
-// Pods and Nodes are many, large and restless: only the fields that objects.ts lists are kept of them.
+/** Services that we write are written back as a whole, with what others put there. */
+function keepService(service: Service): Service {
+  const { metadata } = service
+  if (metadata.labels?.['app.kubernetes.io/managed-by'] !== 'weft') return dropUnread(service) as Service
+  delete (metadata as Meta & { managedFields?: unknown }).managedFields
+  return service
+}
+
+// Pods, Nodes and EndpointSlices are many, large and restless: only the fields that objects.ts lists are kept of them.
+
+/** Of accounts all that matters is that they exist. */
+function keepNameOnly({ apiVersion, kind, metadata }: KubeObject): KubeObject {
+  const { name, namespace, uid, resourceVersion } = metadata
+  return { apiVersion, kind, metadata: defined({ name, namespace, uid, resourceVersion }) }
+}
 
 function keepMeta(meta: Meta): Meta {
   const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, labels, ownerReferences } = meta
@@ -137,6 +159,26 @@ function keepPod(pod: Pod): Pod {
     spec: defined({ nodeName, serviceAccountName, hostNetwork }),
     status: defined({ phase, podIP, podIPs, hostIP, startTime, conditions: ready }),
   }
+}
+
+function keepSlice(slice: EndpointSlice): EndpointSlice {
+  const { apiVersion, addressType, endpoints, ports } = slice
+  return defined<EndpointSlice>({
+    apiVersion,
+    kind: 'EndpointSlice',
+    metadata: keepMeta(slice.metadata),
+    addressType,
+    endpoints: endpoints?.map(({ addresses, conditions, nodeName, targetRef }) =>
+      defined({ addresses, conditions, nodeName, targetRef: targetRef && keepTarget(targetRef) }),
+    ),
+    ports: ports?.map(({ name, port, protocol, appProtocol }) => defined({ name, port, protocol, appProtocol })),
+  })
+}
+
+type TargetRef = NonNullable<NonNullable<EndpointSlice['endpoints']>[number]['targetRef']>
+
+function keepTarget({ kind, namespace, name, uid }: TargetRef): TargetRef {
+  return defined({ kind, namespace, name, uid })
 }
 
 /** The object without the properties that are undefined. */

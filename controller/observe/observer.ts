@@ -6,7 +6,7 @@ import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import type { Api } from './api.ts'
 import { crdName, discover, type Served } from './discovery.ts'
-import { apiVersionOf, builtinKinds, dropManagedFields, type KindSpec, pathOf, smiKinds } from './kinds.ts'
+import { apiVersionOf, builtinKinds, dropUnread, type KindSpec, pathOf, smiKinds } from './kinds.ts'
 import type { KubeObject } from './objects.ts'
 import { type Reflector, startReflector } from './reflector.ts'
 import { openStore, type Store } from './store.ts'
@@ -74,7 +74,7 @@ export function startObserver(options: ObserverOptions): Observer {
       apiVersion: apiVersionOf(spec, version),
       kind: spec.kind,
       store,
-      keep: spec.keep ?? dropManagedFields,
+      keep: spec.keep ?? dropUnread,
       changed,
       missing: () => recheck.abort(),
     })

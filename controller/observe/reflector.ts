@@ -1,13 +1,15 @@
 // Keeps a store equal to what the API server holds of one kind: list, then watch, for ever. Every failure is retried with
-// back-off and jitter; while it lasts, the store keeps what it had.
+// back-off and jitter; while it lasts, the store keeps what it had. It never goes back in time because one API server does.
 
 import type { Logger } from 'pino'
 import { backoff, type Clock } from '../clock.ts'
 import { ApiError, hasStatus, messageOf } from '../errors.ts'
 import type { Api } from './api.ts'
 import { readLines } from './lines.ts'
-import type { KubeObject } from './objects.ts'
+import { type KubeObject, keyOf } from './objects.ts'
+import { openSilence } from './silence.ts'
 import type { Store } from './store.ts'
+import { isOlder } from './version.ts'
 
 export interface ReflectorOptions<T extends KubeObject> {
   api: Api
@@ -37,6 +39,8 @@ export interface Reflector {
   readonly liveAt: number
   readonly lists: number
   readonly failures: number
+  /** Objects that could not be read and were left as they were. */
+  readonly rejected: number
   /** Why it is not following at the moment; empty if it is. */
   readonly trouble: string
   stop(): Promise<void>
@@ -46,7 +50,17 @@ const pageSize = 500
 /** A watch that ended sooner, without any event, counts as failed: else a broken proxy would make us spin. */
 const shortWatchMs = 1000
 const firstBackoffMs = 200
-const maxBackoffMs = 10_000
+/** However long the API server was away: soon in step when it is back. A dozen kinds are no storm. */
+const maxBackoffMs = 3000
+/** An API server that asks for patience gets it, within reason. */
+const maxAskedMs = 60_000
+/** The whole of a page; a list in one piece may take its time. */
+const pageTimeoutMs = 30_000
+const wholeTimeoutMs = 120_000
+/** So many watches in a row that the server refused, or filled with what is no event: a new list is due. */
+const watchesLimit = 3
+/** So many lists in a row that are older than what we have seen are no lagging server: the cluster was restored from a backup. */
+const staleLimit = 20
 
 interface ListPage<T> {
   metadata: { resourceVersion: string; continue?: string }
@@ -58,8 +72,11 @@ interface WatchEvent<T> {
   object: T
 }
 
-/** The version that we watch from has been compacted away: only a new list helps. */
+/** The version that we watch from has been compacted away, or the server is not as far: only a new list helps. */
 class Expired extends Error {}
+
+/** The server says something that is no event. */
+class Unreadable extends Error {}
 
 /** Starts following one kind. */
 export function startReflector<T extends KubeObject>(options: ReflectorOptions<T>): Reflector {
@@ -72,13 +89,28 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
   let liveAt = clock.now()
   let lists = 0
   let failures = 0
+  let rejected = 0
   let trouble = ''
+  /** The newest version heard of. */
+  let newest = ''
+  let staleLists = 0
+  /** Watches that failed since the last event or list. */
+  let badWatches = 0
 
-  function accept(object: T): T {
-    // Items of a list lack these two.
-    object.apiVersion = options.apiVersion
-    object.kind = kind as T['kind']
-    return options.keep(object)
+  /** @returns what is kept of an object; if it can't be read, what is held of it; null: nothing is */
+  function accept(object: T): T | null {
+    try {
+      // Items of a list lack these two.
+      object.apiVersion = options.apiVersion
+      object.kind = kind as T['kind']
+      return options.keep(object)
+    } catch (thrown) {
+      // One object that nobody foresaw must not hold up all the others of its kind.
+      rejected++
+      const key = object?.metadata?.name === undefined ? '' : keyOf(object)
+      log.error({ object: key, error: thrown }, 'an object can not be read; what was known of it stays')
+      return store.view().get(key) ?? null
+    }
   }
 
   /** @returns the resourceVersion to watch from */
@@ -88,6 +120,13 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
       if (!hasStatus(thrown, 410)) throw thrown
       return listPages(undefined)
     })
+    if (isOlder(version, newest) && ++staleLists < staleLimit) {
+      throw new Error(`the list is of version ${version}, older than ${newest}, which was seen before`)
+    }
+    if (staleLists >= staleLimit) log.warn({ from: newest, to: version }, 'the API server went back in time for good')
+    staleLists = 0
+    badWatches = 0
+    newest = version
     lists++
     liveAt = clock.now()
     if (store.replace(objects)) options.changed()
@@ -101,8 +140,12 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
       const page: ListPage<T> = await api.request('GET', path, {
         query: { limit, continue: token },
         signal: stopping.signal,
+        timeoutMs: limit === undefined ? wholeTimeoutMs : pageTimeoutMs,
       })
-      for (const item of page.items ?? []) objects.push(accept(item))
+      for (const item of page.items ?? []) {
+        const kept = accept(item)
+        if (kept !== null) objects.push(kept)
+      }
       token = page.metadata.continue
       if (token === undefined || token === '') return { objects, version: page.metadata.resourceVersion }
     }
@@ -127,13 +170,18 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
     )
     trouble = ''
     liveAt = clock.now()
+    const silence = openSilence(clock)
+    silence.signal.addEventListener('abort', () => body.destroy(silence.signal.reason as Error))
     try {
       for await (const line of readLines(body as AsyncIterable<Buffer>)) {
         liveAt = clock.now()
-        apply(JSON.parse(line) as WatchEvent<T>, from)
+        silence.heard()
+        apply(parse<T>(line), from)
         hasEvents = true
+        badWatches = 0
       }
     } finally {
+      silence.end()
       if (hasEvents || clock.now() - startedAt >= shortWatchMs) wait.reset()
     }
     if (!hasEvents && clock.now() - startedAt < shortWatchMs) throw new Error('the watch ended as soon as it began')
@@ -142,13 +190,18 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
   function apply(event: WatchEvent<T>, from: { version: string }): void {
     if (event.type === 'ERROR') throw watchError(event.object as unknown as StatusObject)
     const version = event.object?.metadata?.resourceVersion
-    if (typeof version !== 'string') throw new Error(`a ${event.type} event of the watch has no resourceVersion`)
+    if (typeof version !== 'string') throw new Unreadable(`a ${event.type} event of the watch has no resourceVersion`)
+    if (isOlder(version, from.version)) {
+      throw new Expired(`a ${event.type} event of version ${version} came after ${from.version}`)
+    }
     if (event.type === 'DELETED') {
       if (store.remove(event.object)) options.changed()
     } else if (event.type !== 'BOOKMARK') {
-      if (store.set(accept(event.object))) options.changed()
+      const kept = accept(event.object)
+      if (kept !== null && store.set(kept)) options.changed()
     }
     from.version = version
+    newest = version
   }
 
   async function follow(): Promise<void> {
@@ -172,7 +225,7 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
   async function recover(thrown: unknown, from: { version: string }): Promise<void> {
     failures++
     if (thrown instanceof Expired || hasStatus(thrown, 410)) {
-      log.info({ from: from.version }, 'watch expired, listing again')
+      log.info({ from: from.version, reason: messageOf(thrown) }, 'watch expired, listing again')
       from.version = ''
     } else {
       trouble = messageOf(thrown)
@@ -181,9 +234,10 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
         from.version = ''
         options.missing?.()
       }
+      if (from.version !== '' && isDoubtful(thrown) && ++badWatches >= watchesLimit) from.version = ''
     }
-    const asked = thrown instanceof ApiError ? thrown.retryAfter * 1000 : 0
-    await clock.sleep(Math.max(wait.next(), Math.min(asked, maxBackoffMs)), stopping.signal)
+    const asked = thrown instanceof ApiError ? Math.min(thrown.retryAfter * 1000, maxAskedMs) : 0
+    await clock.sleep(Math.max(wait.next(), asked * (1 + clock.random() / 4)), stopping.signal)
   }
 
   const done = follow().catch((thrown) => log.error({ error: thrown }, 'reflector ended unexpectedly'))
@@ -204,6 +258,9 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
     get failures() {
       return failures
     },
+    get rejected() {
+      return rejected
+    },
     get trouble() {
       return trouble
     },
@@ -211,6 +268,22 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
       stopping.abort()
       await done
     },
+  }
+}
+
+/**
+ * Whether a failed watch is a reason to doubt the version it was asked from. A server that can't be reached, breaks off or
+ * has no time for us is none.
+ */
+function isDoubtful(thrown: unknown): boolean {
+  return thrown instanceof Unreadable || (thrown instanceof ApiError && thrown.status !== 0 && thrown.status !== 429)
+}
+
+function parse<T>(line: string): WatchEvent<T> {
+  try {
+    return JSON.parse(line) as WatchEvent<T>
+  } catch (thrown) {
+    throw new Unreadable(`a line of the watch is no JSON: ${messageOf(thrown)}`)
   }
 }
 
