@@ -84,6 +84,8 @@ export class Link {
   #failures = 0
   /** What was last warned of; '' when all is well. */
   #trouble = ''
+  /** Where the replica at the other end takes reports; '' where it doesn't say, or there is none. */
+  #reportsTo = ''
   #report: Report | null = null
   #isReporting = false
   #running: Promise<void> | null = null
@@ -153,6 +155,8 @@ export class Link {
         method: 'GET',
         headers,
         signal,
+        // A kept connection would lead back to the replica that has just sent us away.
+        reset: true,
         headersTimeout: silenceMs,
         // The time between bytes is the watchdog's business.
         bodyTimeout: 0,
@@ -167,6 +171,7 @@ export class Link {
         await conversation.next(line)
         if (conversation.controller !== this.#status.controller) {
           this.#set({ controller: conversation.controller })
+          this.#reportsTo = conversation.address === '' ? '' : originOf(controller, conversation.address)
           log.info({ controller, replica: conversation.controller }, 'linked to the controller')
         }
       }
@@ -176,6 +181,8 @@ export class Link {
       throw silence.signal.aborted ? silence.signal.reason : error
     } finally {
       silence.end()
+      this.#reportsTo = ''
+      this.#set({ controller: '' })
     }
   }
 
@@ -228,7 +235,9 @@ export class Link {
     for (let failures = 0; this.#report !== null && !this.#stopped.signal.aborted; ) {
       const report = this.#report
       try {
-        await this.#post(report)
+        // The replica that sent the snapshot should know; if it is out of reach, any will do.
+        const origin = failures === 0 && this.#reportsTo !== '' ? this.#reportsTo : this.#options.controller
+        await this.#post(origin, report)
         failures = 0
         if (this.#report === report) this.#report = null
       } catch (error) {
@@ -239,9 +248,9 @@ export class Link {
     this.#isReporting = false
   }
 
-  async #post(report: Report): Promise<void> {
+  async #post(origin: string, report: Report): Promise<void> {
     const response = await this.#options.dispatcher().request({
-      origin: this.#options.controller,
+      origin,
       method: 'POST',
       path: '/v1/report',
       headers: { ...(await this.#headers()), 'content-type': 'application/json' },
@@ -314,6 +323,8 @@ class Conversation {
   readonly #take: Take
   /** '' before the hello. */
   controller = ''
+  /** `address:port` that takes reports; '' if there is none. */
+  address = ''
   #isGreeted = false
   #lines: { message: Message; line: string }[] = []
   #begin: Extract<Message, { type: 'begin' }> | null = null
@@ -341,6 +352,7 @@ class Conversation {
       throw new CheckError(`the controller speaks contract version ${message.contract}, this agent ${known}`)
     }
     this.controller = message.controller
+    this.address = message.address ?? ''
     this.#isGreeted = true
   }
 
@@ -355,6 +367,11 @@ class Conversation {
       return reader.finish(commit)
     })
   }
+}
+
+/** The origin of one replica: spoken to as the controller is, at an address of its own. */
+function originOf(controller: string, address: string): string {
+  return `${new URL(controller).protocol}//${address}`
 }
 
 function decoded(response: Dispatcher.ResponseData): Readable {

@@ -1,6 +1,8 @@
-// The admin port: health for the kubelet, metrics for Prometheus, dumps for people.
+// What can be asked of a controller: health and metrics by whoever reaches the pod, for the kubelet and Prometheus; dumps of
+// what it knows of all tenants only over loopback, which is to say by those who may `kubectl port-forward`.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isIP } from 'node:net'
 import type { Handler } from '../serve.ts'
 import { authorityFacts } from './authority.ts'
 import type { Metrics, Parts } from './metrics.ts'
@@ -20,24 +22,55 @@ interface Answer {
   body: string
 }
 
-/** Answers the paths of the admin port. */
+type Pages = Record<string, Page | undefined>
+
+/** Answers the paths of the stats port. */
+export function openStats(options: AdminOptions): Handler {
+  return serve(statsPages(options), () => true)
+}
+
+/** Answers the paths of the admin port: those of the stats port, and the dumps. */
 export function openAdmin(options: AdminOptions): Handler {
-  const { parts, ledger, metrics } = options
-  const pages: Record<string, Page | undefined> = {
+  return serve({ ...statsPages(options), ...debugPages(options) }, isDirect)
+}
+
+function statsPages({ ledger, metrics }: AdminOptions): Pages {
+  return {
     '/livez': () => text(200, 'ok'),
-    '/readyz': (url) => readiness(ledger.blockers(), url.searchParams.has('verbose')),
+    '/readyz': () => readiness(ledger.blockers()),
     '/metrics': async () => ({ status: 200, type: metrics.contentType, body: await metrics.text() }),
+  }
+}
+
+function debugPages({ parts }: AdminOptions): Pages {
+  return {
     '/debug/topology': () => topology(parts),
     '/debug/snapshot': (url) => snapshot(parts, url.searchParams.get('node') ?? ''),
     '/debug/authority': () => authority(parts),
     '/debug/agents': () => json(200, parts.transmitter?.agents() ?? []),
     '/debug/reflectors': () => json(200, reflectors(parts)),
   }
+}
 
+/**
+ * Whether a request comes from somebody who knows where he is: not from a page in a browser whose name was made to resolve
+ * to loopback, nor across origins.
+ */
+function isDirect({ headers }: IncomingMessage): boolean {
+  const host = (headers.host ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  const site = headers['sec-fetch-site'] ?? 'none'
+  return (host === 'localhost' || isIP(host) !== 0) && headers.origin === undefined && site === 'none'
+}
+
+function serve(pages: Pages, mayAsk: (request: IncomingMessage) => boolean): Handler {
   return (request: IncomingMessage, response: ServerResponse) => {
     const url = URL.parse(request.url ?? '/', 'http://controller')
-    const page = url === null ? undefined : pages[url.pathname]
+    const page = url !== null && Object.hasOwn(pages, url.pathname) ? pages[url.pathname] : undefined
     if (url === null || page === undefined) return false
+    if (!mayAsk(request)) {
+      response.writeHead(403, { 'content-type': 'text/plain' }).end('ask by address or localhost\n')
+      return true
+    }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.writeHead(405, { allow: 'GET, HEAD' }).end()
       return true
@@ -53,9 +86,9 @@ export function openAdmin(options: AdminOptions): Handler {
   }
 }
 
-function readiness(blockers: readonly string[], isVerbose: boolean): Answer {
+function readiness(blockers: readonly string[]): Answer {
   if (blockers.length === 0) return text(200, 'ok')
-  return text(503, isVerbose ? blockers.map((each) => `waiting for: ${each}`).join('\n') : 'not ready')
+  return text(503, blockers.map((each) => `waiting for: ${each}`).join('\n'))
 }
 
 function topology({ pipeline }: Parts): Answer {
@@ -85,6 +118,7 @@ function reflectors({ observer, clock }: Parts) {
     silentMs: Math.round(clock.now() - reflector.liveAt),
     lists: reflector.lists,
     failures: reflector.failures,
+    rejected: reflector.rejected,
     trouble: reflector.trouble,
   }))
 }

@@ -10,6 +10,11 @@ export interface Hello {
   contract: number
   /** The controller replica, for logs. */
   controller: string
+  /**
+   * `address:port` of this very replica, from version 2 on: reports should come here, for only who sent a snapshot knows what
+   * an acknowledgement of it means. The Service will do where it can't be reached.
+   */
+  address?: string
 }
 
 /** Opens a transaction. `full`: what is not set by it is to be forgotten. */

@@ -1,7 +1,16 @@
-// Versions of the contract. An agent states the range it understands, the controller picks the newest that both know.
+// Versions of the contract. An agent states the range it understands, the controller picks the newest that both know. This
+// release and the one before always have one in common, so that either may be upgraded first.
+//
+// | version | differs from the one before in                                                            |
+// | ------- | ------------------------------------------------------------------------------------------ |
+// | 1       |                                                                                            |
+// | 2       | addresses may be IPv6, `secondAddress` of mesh, services and workloads; `hello` says where the replica takes reports |
+//
+// A change of messages.ts or resources.ts is a change of the newest version. Once that was released it takes a new version,
+// a step down in controller/transmit/older.ts and a recording in test/controller/contract; the oldest may go then.
 
 /** The versions that this code speaks. */
-export const contract = { oldest: 1, newest: 1 } as const
+export const contract = { oldest: 1, newest: 2 } as const
 
 /**
  * Picks the version for a conversation.

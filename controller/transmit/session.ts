@@ -1,12 +1,14 @@
 // One agent's stream of snapshots. At most one transaction is under way; when it has left, the next one leads from there
-// to whatever is newest by then. So a slow agent skips states, and no queue grows.
+// to whatever is newest by then. So a slow agent skips states, one that has missed too many gets a fresh full snapshot, and no
+// queue grows.
 
 import type { ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.ts'
 import type { Begin, Commit, Hello } from '../contract/messages.ts'
-import { batchBetween, emptyFrame, type Frame, joinVersions } from './frame.ts'
 import { gzipMember } from './member.ts'
+import { joinVersions, type Position, type Track } from './track.ts'
+import { openUnacked } from './unacked.ts'
 
 /** Who is at the other end, as authenticated. */
 export interface Agent {
@@ -18,8 +20,8 @@ export interface Agent {
 
 /** What an agent is to have. */
 export interface Target {
-  common: Frame
-  node: Frame
+  common: Track
+  node: Track
 }
 
 export interface SessionOptions {
@@ -27,6 +29,8 @@ export interface SessionOptions {
   contract: number
   /** Name of this replica. */
   controller: string
+  /** `address:port` at which the agent has reached this replica; empty if that is not known. */
+  address: string
   response: ServerResponse
   isGzip: boolean
   clock: Clock
@@ -43,9 +47,15 @@ export interface Session {
   /** Version of the last transaction sent; empty before the first. */
   readonly version: string
   readonly transactions: number
+  /** Of these, those that were full snapshots. */
+  readonly fulls: number
   readonly bytes: number
+  /** For how long it has not had the newest state in force; 0: it has. */
+  readonly lagMs: number
   /** The newest state has changed. */
   wake(): void
+  /** The agent says which version it has in force. */
+  acknowledge(version: string): void
   /** Ends the stream after the transaction under way. */
   end(): void
   /** Resolves when the stream has ended, by whoever. */
@@ -62,9 +72,11 @@ export function startSession(options: SessionOptions): Session {
   const { agent, contract, response, isGzip, clock, log } = options
   const closing = new AbortController()
   const since = clock.wall()
-  let sent: Target | null = null
+  const unacked = openUnacked(clock)
+  let sent: { common: Position; node: Position } | null = null
   let version = ''
   let transactions = 0
+  let fulls = 0
   let bytes = 0
   let isEnding = false
   let waking = new AbortController()
@@ -74,6 +86,8 @@ export function startSession(options: SessionOptions): Session {
   response.writeHead(200, {
     'content-type': 'application/x-ndjson',
     'cache-control': 'no-store',
+    // The next session may be another replica's: it takes a new connection to get there.
+    connection: 'close',
     ...(isGzip ? { 'content-encoding': 'gzip' } : {}),
   })
 
@@ -98,26 +112,38 @@ export function startSession(options: SessionOptions): Session {
   }
 
   async function send(target: Target): Promise<void> {
-    const full = sent === null
-    const common = batchBetween(sent?.common ?? emptyFrame, target.common)
-    const node = batchBetween(sent?.node ?? emptyFrame, target.node)
+    let common = target.common.since(sent?.common ?? null, contract)
+    let node = target.node.since(sent?.node ?? null, contract)
+    if (common.isFull !== node.isFull) {
+      common = target.common.since(null, contract)
+      node = target.node.since(null, contract)
+    }
     const next = joinVersions(target.common, target.node)
-    const begin: Begin = { type: 'begin', version: next, full }
+    const begin: Begin = { type: 'begin', version: next, full: common.isFull }
     const commit: Commit = { type: 'commit', version: next, count: common.count + node.count }
+    unacked.sent(next)
+    sent = { common: common.to, node: node.to }
+    version = next
     const first = Buffer.concat([encode(begin), node.plain])
     await write(Buffer.concat([pack(first), isGzip ? await common.gzip : common.plain, pack(encode(commit))]))
-    sent = target
-    version = next
     transactions++
+    if (common.isFull) fulls++
+  }
+
+  /** Whether an agent has been sent the newest state. */
+  function isCurrent({ common, node }: Target): boolean {
+    return sent !== null && isAt(sent.common, common) && isAt(sent.node, node)
   }
 
   async function run(): Promise<void> {
-    const hello: Hello = { type: 'hello', contract, controller: options.controller }
+    const { controller, address } = options
+    const hello: Hello = { type: 'hello', contract, controller }
+    if (contract >= 2 && address !== '') hello.address = address
     await write(pack(encode(hello)))
     while (!closing.signal.aborted && !isEnding) {
       waking = new AbortController()
       const target = options.target()
-      if (sent === null || target.common !== sent.common || target.node !== sent.node) {
+      if (!isCurrent(target)) {
         await send(target)
         continue
       }
@@ -145,15 +171,29 @@ export function startSession(options: SessionOptions): Session {
     get transactions() {
       return transactions
     },
+    get fulls() {
+      return fulls
+    },
     get bytes() {
       return bytes
     },
-    wake: () => waking.abort(),
+    get lagMs() {
+      return unacked.lagMs()
+    },
+    wake() {
+      if (!isCurrent(options.target())) unacked.published()
+      waking.abort()
+    },
+    acknowledge: (acknowledged) => unacked.acknowledged(acknowledged),
     end() {
       isEnding = true
       waking.abort()
     },
   }
+}
+
+function isAt(position: Position, track: Track): boolean {
+  return position.track === track && position.serial === track.serial
 }
 
 function encode(message: Hello | Begin | Commit): Buffer {

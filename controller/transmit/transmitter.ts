@@ -2,15 +2,16 @@
 // `POST /v1/report` takes what the agent made of them.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.ts'
 import type { Report, SnapshotQuery } from '../contract/messages.ts'
 import { agreeContract, contract } from '../contract/version.ts'
 import type { Encoded } from '../translate/translate.ts'
 import type { Authenticate, Verdict } from './authenticate.ts'
-import { emptyFrame, type Frame, makeFrame } from './frame.ts'
 import { readReport } from './report.ts'
 import { type Agent, type Session, startSession, type Target } from './session.ts'
+import { openTrack, type Track } from './track.ts'
 
 export interface TransmitterOptions {
   clock: Clock
@@ -34,7 +35,14 @@ export interface AgentState extends Agent {
   applied: string
   /** Why it refused its last transaction. */
   error: Report['error']
+  /** Transactions that it reported to be in force, and those that it refused. */
+  acks: number
+  rejections: number
+  /** For how long it has not had the newest state in force; 0: it has. */
+  lagMs: number
+  /** Transactions sent in this session, and how many of them were full snapshots. */
   transactions: number
+  fulls: number
   bytes: number
 }
 
@@ -44,6 +52,12 @@ export interface Transmitter {
   /** Answers a request of an agent. @returns false if the path is not ours */
   handle(request: IncomingMessage, response: ServerResponse): boolean
   agents(): AgentState[]
+  /** Sessions at the moment. */
+  readonly sessions: number
+  /** How often changes were encoded: once for each change and contract version in use, however many agents there are. */
+  readonly encoded: number
+  /** Ends sessions, chosen at random and spread over the time. Their agents come back, to whichever replica takes them. */
+  shed(count: number, overMs: number): void
   /** The state that agents of a node are to have, with all its resources; null before the first publish. */
   target(node: string): Target | null
   /** Ends all sessions, at the latest after 2 s; agents then turn to another replica. */
@@ -54,6 +68,8 @@ interface Heard {
   agent: Agent
   report: Report
   at: number
+  acks: number
+  rejections: number
 }
 
 /** A report whose agent has no session here is forgotten after this. */
@@ -65,20 +81,32 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
   /** By pod UID: an agent has one session, and a new one replaces the old. */
   const sessions = new Map<string, Session>()
   const heard = new Map<string, Heard>()
-  let common: Frame | null = null
-  let nodes = new Map<string, Frame>()
-  let isClosing = false
+  const common = openTrack()
+  const nodes = new Map<string, Track>()
+  /** Of nodes without pods that we know of. */
+  const noPods = openTrack()
+  const stopping = new AbortController()
+  let isOpen = false
+  /** Encoded by tracks that are gone. */
+  let encodedBefore = 0
 
   function target(node: string): Target | null {
-    return common === null ? null : { common, node: nodes.get(node) ?? emptyFrame }
+    return isOpen ? { common, node: nodes.get(node) ?? noPods } : null
   }
 
   function publish(newCommon: readonly Encoded[], newNodes: ReadonlyMap<string, readonly Encoded[]>): void {
-    const before = nodes
-    common = reuse(common, makeFrame(newCommon))
-    nodes = new Map(
-      [...newNodes].map(([node, resources]) => [node, reuse(before.get(node) ?? null, makeFrame(resources))]),
-    )
+    isOpen = true
+    common.advance(newCommon)
+    for (const [node, track] of nodes) {
+      if (newNodes.has(node)) continue
+      nodes.delete(node)
+      encodedBefore += track.encoded
+    }
+    for (const [node, resources] of newNodes) {
+      const track = nodes.get(node) ?? openTrack()
+      nodes.set(node, track)
+      track.advance(resources)
+    }
     for (const session of sessions.values()) session.wake()
   }
 
@@ -92,9 +120,11 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
     }
     const verdict = await options.authenticate(request, query)
     if (!('agent' in verdict)) return refuseAgent(response, verdict, query)
-    if (isClosing || common === null) {
+    if (stopping.signal.aborted || !isOpen) {
       response.setHeader('retry-after', '1')
-      const message = isClosing ? 'this replica is shutting down' : 'this replica has not seen the whole cluster yet'
+      const message = stopping.signal.aborted
+        ? 'this replica is shutting down'
+        : 'this replica has not seen the whole cluster yet'
       return refuse(response, 503, 'not_ready', message)
     }
     if (response.destroyed) return
@@ -109,6 +139,7 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
       agent,
       contract: agreed,
       controller: options.controller,
+      address: addressOf(request.socket),
       response,
       isGzip: /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? '')),
       clock,
@@ -129,7 +160,14 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
     const verdict = await options.authenticate(request, parsed)
     if (!('agent' in verdict)) return refuseAgent(response, verdict, parsed)
     const { agent } = verdict
-    heard.set(agent.podUid, { agent, report: parsed, at: clock.now() })
+    const { acks, rejections } = heard.get(agent.podUid) ?? { acks: 0, rejections: 0 }
+    const isAck = parsed.error === null
+    heard.set(agent.podUid, {
+      ...{ agent, report: parsed, at: clock.now() },
+      acks: acks + (isAck ? 1 : 0),
+      rejections: rejections + (isAck ? 0 : 1),
+    })
+    sessions.get(agent.podUid)?.acknowledge(parsed.version)
     if (parsed.error !== null) {
       const { version, message } = parsed.error
       log.error({ ...agent, version, inForce: parsed.version, error: message }, 'agent refused a snapshot')
@@ -190,24 +228,51 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
         sent: session?.version ?? '',
         applied: last?.report.version ?? '',
         error: last?.report.error ?? null,
+        acks: last?.acks ?? 0,
+        rejections: last?.rejections ?? 0,
+        lagMs: Math.round(session?.lagMs ?? 0),
         transactions: session?.transactions ?? 0,
+        fulls: session?.fulls ?? 0,
         bytes: session?.bytes ?? 0,
       }
     })
   }
 
+  function shed(count: number, overMs: number): void {
+    const left = [...sessions.values()]
+    for (let each = Math.min(count, left.length); each > 0; each--) {
+      const [session] = left.splice(Math.floor(clock.random() * left.length), 1)
+      void clock.sleep(clock.random() * overMs, stopping.signal).then(() => session?.end())
+    }
+  }
+
   async function close(): Promise<void> {
-    isClosing = true
+    stopping.abort()
     for (const session of sessions.values()) session.end()
     await Promise.race([Promise.all([...sessions.values()].map((each) => each.ended)), clock.sleep(2000)])
   }
 
-  return { publish, handle, agents, target, close }
+  return {
+    publish,
+    handle,
+    agents,
+    target,
+    shed,
+    close,
+    get sessions() {
+      return sessions.size
+    },
+    get encoded() {
+      return [common, noPods, ...nodes.values()].reduce((sum, track) => sum + track.encoded, encodedBefore)
+    },
+  }
 }
 
-/** The frame that was there if the content is the same: sessions compare frames by reference. */
-function reuse(before: Frame | null, next: Frame): Frame {
-  return before?.version === next.version ? before : next
+/** Where a connection arrived: behind a Service this is the pod's own address. Empty if it is gone already. */
+function addressOf({ localAddress = '', localPort = 0 }: Socket): string {
+  if (localAddress === '') return ''
+  const address = localAddress.replace(/^::ffff:/, '')
+  return address.includes(':') ? `[${address}]:${localPort}` : `${address}:${localPort}`
 }
 
 function parseQuery(url: URL): SnapshotQuery | string {

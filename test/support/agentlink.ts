@@ -5,6 +5,7 @@ import { request as requestTls } from 'node:https'
 import { createGunzip } from 'node:zlib'
 import type { Message } from '../../controller/contract/messages.ts'
 import type { Resource } from '../../controller/contract/resources.ts'
+import { contract } from '../../controller/contract/version.ts'
 import { until } from './until.ts'
 
 export interface AgentLink {
@@ -39,7 +40,7 @@ export async function openLink(
   query: { node: string; pod: string; oldest?: number; newest?: number },
   options: { gzip?: boolean; proof?: AgentProof } = {},
 ): Promise<AgentLink> {
-  const { node, pod, oldest = 1, newest = 1 } = query
+  const { node, pod, oldest = contract.oldest, newest = contract.newest } = query
   const { proof } = options
   const headers = {
     ...(options.gzip === false ? {} : { 'accept-encoding': 'gzip' }),

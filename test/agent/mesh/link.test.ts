@@ -70,7 +70,7 @@ describe('agent/mesh/link', () => {
     await begin({ tokenFile })
     await reported(1)
     const { request } = controller.streams[0]!
-    expect(request.url).to.equal('/v1/snapshot?node=node1&pod=agent-1&oldest=1&newest=1')
+    expect(request.url).to.equal('/v1/snapshot?node=node1&pod=agent-1&oldest=1&newest=2')
     expect(request.headers.authorization).to.equal('Bearer secret')
     expect(request.headers['accept-encoding']).to.equal('gzip')
     expect(controller.reports).to.deep.equal([{ node: 'node1', pod: 'agent-1', version: '1', error: null }])
@@ -154,7 +154,7 @@ describe('agent/mesh/link', () => {
     }
     await begin()
     await controller.until(() => controller.reports.at(-1)?.version === '2')
-    expect(log.entries[0]!.fields['error']).to.match(/contract version 9, this agent 1 to 1/)
+    expect(log.entries[0]!.fields['error']).to.match(/contract version 9, this agent 1 to 2/)
   })
 
   it('comes back after refusals and broken lines, and forgets what a full transaction does not name', async () => {

@@ -119,7 +119,12 @@ describe('transmitter', () => {
       const link = await open('node1', 'agent-1', {}, { gzip })
       expect(link.status).to.equal(200)
       await link.transaction(1)
-      expect(link.messages[0]).to.deep.equal({ type: 'hello', contract: 1, controller: 'controller-1' })
+      expect(link.messages[0]).to.deep.equal({
+        type: 'hello',
+        contract: 2,
+        controller: 'controller-1',
+        address: `127.0.0.1:${server.port}`,
+      })
       expect(link.messages[1]).to.include({ type: 'begin', full: true })
       expect([...link.resources.keys()]).to.deep.equal(['peer node1', 'peer node2'])
 
@@ -224,18 +229,18 @@ describe('transmitter', () => {
   it('refuses contract versions that it does not speak, and says which it does', async () => {
     transmitter.publish([], new Map())
     for (const [oldest, newest] of [
-      [2, 3],
+      [3, 4],
       [7, 7],
     ]) {
       const link = await open('node1', 'agent-1', { oldest, newest })
       expect(link.status).to.equal(406)
       const body = JSON.parse(await link.text())
-      expect(body).to.include({ error: 'contract_refused', oldest: 1, newest: 1 })
+      expect(body).to.include({ error: 'contract_refused', oldest: 1, newest: 2 })
       expect(body.message).to.contain(`${oldest} to ${newest}`)
     }
     const link = await open('node1', 'agent-1', { oldest: 1, newest: 9 })
     await link.transaction(1)
-    expect(link.messages[0]).to.include({ contract: 1 })
+    expect(link.messages[0]).to.include({ contract: 2 })
   })
 
   it('waits with 503 until the first state', async () => {
