@@ -83,7 +83,7 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     log,
     settings,
     controller: config.pod,
-    splits: () => observer.served('splits'),
+    served: observer.served,
     noticed: callers.notices,
   })
   parts.updater = updater

@@ -5,7 +5,7 @@ import type { RouteMatch } from '../contract/resources.ts'
 import { keyOf, refOf, type SmiObject } from '../observe/objects.ts'
 import { Problems, quote } from './problem.ts'
 import { regexFault } from './regex.ts'
-import { type Fields, findField, isFields } from './shape.ts'
+import { type Fields, findField, isFields, reportIgnored } from './shape.ts'
 import type { RouteGroupNode } from './topology.ts'
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
@@ -15,6 +15,7 @@ const maxMatches = 1000
 export function readGroup(object: SmiObject): RouteGroupNode {
   const problems = new Problems(refOf(object))
   const found = findField(object, 'matches')
+  reportIgnored(object, problems, 'matches')
   const node: RouteGroupNode = {
     key: keyOf(object),
     ref: problems.object,

@@ -3,13 +3,14 @@
 
 import { keyOf, refOf, type SmiObject } from '../observe/objects.ts'
 import { Problems, quote } from './problem.ts'
-import { findField, isFields, readPort } from './shape.ts'
+import { findField, isFields, readPort, reportIgnored } from './shape.ts'
 import type { PortRouteNode } from './topology.ts'
 
 /** Reads a TCPRoute or UDPRoute. */
 export function readPortRoute(object: SmiObject, kind: PortRouteNode['kind']): PortRouteNode {
   const problems = new Problems(refOf(object))
   const found = findField(object, 'matches')
+  reportIgnored(object, problems, 'matches')
   return {
     kind,
     key: keyOf(object),

@@ -1,6 +1,7 @@
 // Reading fields whose type nobody has checked: SMI objects may come from other products' CRDs or straight from a file.
 
 import type { SmiObject } from '../observe/objects.ts'
+import type { Problems } from './problem.ts'
 
 export type Fields = Record<string, unknown>
 
@@ -21,13 +22,23 @@ export interface Found {
  * @param names the field's names through the versions, the newest first
  */
 export function findField(object: SmiObject, ...names: string[]): Found {
-  for (const name of names) {
-    if (isFields(object.spec) && object.spec[name] !== undefined && object.spec[name] !== null) {
-      return { value: object.spec[name], path: `spec.${name}` }
-    }
-    if (object[name] !== undefined && object[name] !== null) return { value: object[name], path: name }
+  return findAll(object, names)[0] ?? { value: undefined, path: `spec.${names[0]}` }
+}
+
+/** Says of a field that stands in several places, as clients of different versions leave it, which of them counts. */
+export function reportIgnored(object: SmiObject, problems: Problems, ...names: string[]): void {
+  const [first, ...others] = findAll(object, names)
+  for (const { path } of others) {
+    problems.warn('FieldIgnored', path, `is ignored, as ${first!.path} stands there too; delete one of them`)
   }
-  return { value: undefined, path: `spec.${names[0]}` }
+}
+
+function findAll(object: SmiObject, names: readonly string[]): Found[] {
+  const places = names.flatMap((name): Found[] => [
+    { value: isFields(object.spec) ? object.spec[name] : undefined, path: `spec.${name}` },
+    { value: object[name], path: name },
+  ])
+  return places.filter(({ value }) => value !== undefined && value !== null)
 }
 
 /** Reads a port number; numbers in strings are accepted, as some writers have always sent them. */

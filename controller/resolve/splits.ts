@@ -128,11 +128,13 @@ function readBackends(
     problems.error('SpecInvalid', path, 'must list at least one backend; until it does requests get 503 no_backend')
     return { list, paths }
   }
+  if (value.length > maxBackends)
+    problems.error('SpecInvalid', path, `has more than ${maxBackends} entries; those beyond get no traffic`)
   for (const [index, entry] of value.slice(0, maxBackends).entries()) {
     const at = `${path}[${index}]`
     const backend = readBackend(entry, own, at, settings, problems)
     if (backend === null) continue
-    const earlier = list.find((other) => other.service === backend.service)
+    const earlier = paths.has(backend.service) && list.find((other) => other.service === backend.service)
     if (earlier) {
       problems.warn(
         'BackendDuplicated',

@@ -6,7 +6,7 @@ import type { AccessRule, Key, RouteMatch } from '../contract/resources.ts'
 import { keyOf, refOf, type SmiObject } from '../observe/objects.ts'
 import { isLabel, isSubdomain, toKey } from './names.ts'
 import { Problems, quote } from './problem.ts'
-import { type Fields, findField, isFields, readPort } from './shape.ts'
+import { type Fields, findField, isFields, readPort, reportIgnored } from './shape.ts'
 import type { PortRouteNode, RouteGroupNode, TargetNode } from './topology.ts'
 
 /** What targets may name. */
@@ -24,12 +24,15 @@ export function readTarget(object: SmiObject, named: Named): TargetNode {
   const destination = readDestination(object, own, named, problems)
   const sources = readSources(object, own, named, problems)
   const ports = readDestinationPort(object, problems)
-  const rule = readRules(object, own, named, problems)
+  const permitted = readRules(object, own, named, problems)
+  const rule = ruleOf(permitted)
+  for (const names of [['destination'], ['sources'], ['rules', 'specs']]) reportIgnored(object, problems, ...names)
   const node: TargetNode = {
     key: keyOf(object),
     ref: problems.object,
     destination,
     rule: null,
+    routes: permitted.routes,
     problems: problems.list,
   }
   if (destination !== '' && sources.length > 0 && rule !== null) {
@@ -131,15 +134,11 @@ interface Permitted {
   /** Matches of all HTTPRouteGroups; null: there is none. */
   http: RouteMatch[] | null
   isUnderstood: boolean
+  routes: TargetNode['routes']
 }
 
-/** @returns null if the rules permit nothing over TCP or can't be understood */
-function readRules(
-  object: SmiObject,
-  own: string,
-  named: Named,
-  problems: Problems,
-): Pick<AccessRule, 'ports' | 'http'> | null {
+function readRules(object: SmiObject, own: string, named: Named, problems: Problems): Permitted {
+  const permitted: Permitted = { ports: null, http: null, isUnderstood: true, routes: [] }
   const { value, path } = findField(object, 'rules', 'specs')
   if (!Array.isArray(value) || value.length === 0) {
     problems.error(
@@ -147,11 +146,14 @@ function readRules(
       path,
       'must list at least one HTTPRouteGroup or TCPRoute; without one nothing is allowed',
     )
-    return null
+    return permitted
   }
-  const permitted: Permitted = { ports: null, http: null, isUnderstood: true }
   for (const [index, entry] of value.entries()) readRule(entry, own, `${path}[${index}]`, named, problems, permitted)
-  const { ports, http, isUnderstood } = permitted
+  return permitted
+}
+
+/** @returns null if the rules permit nothing over TCP or can't be understood */
+function ruleOf({ ports, http, isUnderstood }: Permitted): Pick<AccessRule, 'ports' | 'http'> | null {
   if (!isUnderstood || (ports === null && http === null)) return null
   return { ports: ports === null ? null : unite(ports), http }
 }
@@ -173,12 +175,15 @@ function readRule(
   const key = toKey(own, entry['name'])
   switch (entry['kind']) {
     case 'TCPRoute':
+      permitted.routes.push({ kind: 'TCPRoute', key })
       permitted.ports = [...(permitted.ports ?? []), tcpPorts(key, `${path}.name`, named, problems)]
       break
     case 'HTTPRouteGroup':
+      permitted.routes.push({ kind: 'HTTPRouteGroup', key })
       permitted.http = [...(permitted.http ?? []), ...groupMatches(entry, key, path, named, problems)]
       break
     case 'UDPRoute':
+      permitted.routes.push({ kind: 'UDPRoute', key })
       if (!named.udpRoutes.has(key)) reportMissing('UDPRoute', key, `${path}.name`, problems)
       problems.warn('UdpNotEnforced', path, 'UDP is not carried by the mesh: this rule has no effect')
       break

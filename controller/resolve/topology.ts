@@ -124,6 +124,8 @@ export interface TargetNode {
   destination: Key
   /** What it permits; null: nothing. */
   rule: AccessRule | null
+  /** Groups and routes that its rules name, whether they exist or not. */
+  routes: { kind: 'HTTPRouteGroup' | 'TCPRoute' | 'UDPRoute'; key: Key }[]
   problems: Problem[]
 }
 
@@ -144,11 +146,11 @@ export interface MachineNode {
 export interface PodNode {
   uid: string
   key: Key
-  address: string
-  account: Key
   /** What the mesh knows it by. */
-  workload: string
+  address: string
   secondAddress?: string
+  account: Key
+  workload: string
   isLive: boolean
   startedAt: number
 }

@@ -56,7 +56,12 @@ function eventsOf(node: string, notice: CallerNotice, world: World): Notice[] {
   const pod = world.pods.get(notice.pod)
   if (pod === undefined || pod.metadata.uid !== notice.podUid || pod.spec.nodeName !== node) return []
   const service = notice.service === '' ? undefined : world.services.get(notice.service)
-  const event = (object: ObjectRef, text: string): Notice => ({ object, reason: reasons[notice.kind], message: text })
+  const event = (object: ObjectRef, message: string): Notice => ({
+    object,
+    reason: reasons[notice.kind],
+    message,
+    fades: true,
+  })
   const { caller, owner } = messages(notice)
   const onPod = event(refOf(pod), caller)
   return service === undefined ? [onPod] : [onPod, event(refOf(service), owner)]

@@ -1,5 +1,5 @@
 // Problems become Events on the objects that have them: one Event for one problem, written when it appears, counted up
-// when it comes back or stays, never more than a few for one object.
+// when it comes back or stays, and another one when it is over; never more than a few for one object.
 
 import { createHash } from 'node:crypto'
 import type { Logger } from 'pino'
@@ -13,6 +13,8 @@ export interface Notice {
   object: ObjectRef
   reason: string
   message: string
+  /** Something that was seen once rather than a state that lasts: nobody is told when it is over. */
+  fades?: true
 }
 
 export interface EventsOptions {
@@ -27,8 +29,9 @@ export interface Events {
   /**
    * Takes all current problems; writes what is new or due.
    * @param mayWrite asked before each write
+   * @param isThere whether an object still exists: of those that don't nothing more is said
    */
-  write(notices: readonly Notice[], mayWrite: () => boolean): Promise<void>
+  write(notices: readonly Notice[], mayWrite: () => boolean, isThere: (object: ObjectRef) => boolean): Promise<void>
   readonly written: number
 }
 
@@ -42,11 +45,15 @@ const messageLimit = 1024
 
 interface Known {
   notice: Notice
-  /** Clock's ms; -Infinity before the first write. */
+  /** When the Event of it was last written; clock's ms, -Infinity before the first. */
   writtenAt: number
   /** Appearances since then. */
   pending: number
+  /** The same of the Event that it is over. */
+  endWrittenAt: number
   isPresent: boolean
+  /** What an object's Events last said of it. */
+  told: 'nothing' | 'present' | 'over'
 }
 
 interface KubeEvent {
@@ -61,58 +68,107 @@ export function openEvents(options: EventsOptions): Events {
   const known = new Map<string, Known>()
   let written = 0
 
-  function remember(notices: readonly Notice[]): void {
-    const present = new Set<string>()
-    for (const notice of limit(notices)) {
-      const key = digest(notice)
-      present.add(key)
+  function remember(notices: readonly Notice[], isThere: (object: ObjectRef) => boolean): void {
+    const shown = limit(notices)
+    for (const notice of shown) {
+      const key = identity(notice)
       const entry = known.get(key)
       if (entry === undefined) {
-        known.set(key, { notice, writtenAt: Number.NEGATIVE_INFINITY, pending: 1, isPresent: true })
+        const never = Number.NEGATIVE_INFINITY
+        known.set(key, {
+          notice,
+          writtenAt: never,
+          endWrittenAt: never,
+          pending: 1,
+          isPresent: true,
+          told: 'nothing',
+        })
       } else if (!entry.isPresent) {
         entry.isPresent = true
         entry.pending++
       }
     }
+    // Beyond an object's limit they are not shown, but not over either.
+    if (known.size > 0) forget([...notices, ...shown], isThere)
+  }
+
+  /** Notes which problems are over, and drops those of which nothing is left to say. */
+  function forget(notices: readonly Notice[], isThere: (object: ObjectRef) => boolean): void {
+    const present = new Set(notices.map(identity))
+    const reasons = new Set(notices.map(subject))
+    const now = clock.now()
     for (const [key, entry] of known) {
       if (present.has(key)) continue
+      const { notice } = entry
+      if (!isThere(notice.object)) {
+        known.delete(key)
+        continue
+      }
       entry.isPresent = false
-      if (clock.now() - entry.writtenAt > settleMs) known.delete(key)
+      // The same problem in other words has an Event of its own, which says more than that this one is over.
+      if (notice.fades || reasons.has(subject(notice))) entry.told = 'over'
+      const isQuiet = now - Math.max(entry.writtenAt, entry.endWrittenAt) > settleMs
+      if (isQuiet && entry.told !== 'present') known.delete(key)
     }
   }
 
-  function isDue(entry: Known): boolean {
-    const age = clock.now() - entry.writtenAt
-    return entry.isPresent && age > (entry.pending > 0 ? settleMs : renewMs)
+  function isDue({ isPresent, writtenAt, pending }: Known): boolean {
+    return isPresent && clock.now() - writtenAt > (pending > 0 ? settleMs : renewMs)
   }
 
-  async function write(notices: readonly Notice[], mayWrite: () => boolean): Promise<void> {
-    remember(notices)
-    for (const [key, entry] of known) {
-      if (!isDue(entry)) continue
+  function isEndDue({ isPresent, told, endWrittenAt }: Known): boolean {
+    return !isPresent && told === 'present' && clock.now() - endWrittenAt > settleMs
+  }
+
+  async function write(...[notices, mayWrite, isThere]: Parameters<Events['write']>): Promise<void> {
+    remember(notices, isThere)
+    for (const entry of known.values()) {
+      const isEnd = isEndDue(entry)
+      if (!isEnd && !isDue(entry)) continue
       if (!mayWrite()) return
-      const count = Math.max(entry.pending, 1)
-      entry.writtenAt = clock.now()
-      entry.pending = 0
       try {
-        await put(entry.notice, key, count)
+        await (isEnd ? putEnd(entry) : putPresent(entry))
         written++
       } catch (thrown) {
-        entry.pending += count
         if (!mayWrite()) return
         // A namespace that is going takes no Events any more; all else is tried again when it is due.
-        log.warn(
-          { object: entry.notice.object, reason: entry.notice.reason, error: messageOf(thrown) },
-          'writing an Event failed',
-        )
+        const { object, reason } = entry.notice
+        log.warn({ object, reason, error: messageOf(thrown) }, 'writing an Event failed')
       }
     }
   }
 
-  async function put(notice: Notice, key: string, count: number): Promise<void> {
-    const { object } = notice
+  async function putPresent(entry: Known): Promise<void> {
+    const count = Math.max(entry.pending, 1)
+    entry.writtenAt = clock.now()
+    entry.pending = 0
+    const { object, reason, message } = entry.notice
+    try {
+      await put(object, `${object.name.slice(0, 200)}.${digest(entry.notice)}`, 'Warning', reason, message, count)
+      entry.told = 'present'
+    } catch (thrown) {
+      entry.pending += count
+      throw thrown
+    }
+  }
+
+  async function putEnd(entry: Known): Promise<void> {
+    entry.endWrittenAt = clock.now()
+    const { object, reason, message } = entry.notice
+    const name = `${object.name.slice(0, 200)}.${digest(entry.notice)}.over`
+    await put(object, name, 'Normal', 'ProblemOver', `${reason} is over, which was: ${message}`, 1)
+    entry.told = 'over'
+  }
+
+  async function put(
+    object: ObjectRef,
+    name: string,
+    type: 'Warning' | 'Normal',
+    reason: string,
+    message: string,
+    count: number,
+  ): Promise<void> {
     const namespace = object.namespace === '' ? 'default' : object.namespace
-    const name = `${object.name.slice(0, 200)}.${key}`
     const collection = `/api/v1/namespaces/${namespace}/events`
     const now = new Date(clock.wall()).toISOString().replace(/\.\d+Z$/, 'Z')
     const fresh: KubeEvent = {
@@ -120,9 +176,9 @@ export function openEvents(options: EventsOptions): Events {
       kind: 'Event',
       metadata: { name, namespace },
       involvedObject: { ...object },
-      type: 'Warning',
-      reason: notice.reason,
-      message: cut(notice.message),
+      type,
+      reason,
+      message: cut(message),
       source: { component: 'weft-controller' },
       reportingComponent: 'weft-controller',
       reportingInstance: controller,
@@ -155,17 +211,26 @@ function limit(notices: readonly Notice[]): Notice[] {
     notices,
     ({ object }) => `${object.kind} ${object.namespace}/${object.name} ${object.uid}`,
   )
-  return [...byObject.values()].flatMap((all) => {
+  return [...byObject.values()].flatMap((all): Notice[] => {
     if (all.length <= perObject) return all
     const rest = all.length - (perObject - 1)
     const message = `${rest} more problems of this object are not shown as Events; kubectl weft check lists them all`
-    return [...all.slice(0, perObject - 1), { object: all[0]!.object, reason: 'MoreProblems', message }]
+    return [...all.slice(0, perObject - 1), { object: all[0]!.object, reason: 'MoreProblems', message, fades: true }]
   })
 }
 
-function digest({ object, reason, message }: Notice): string {
-  const text = [object.uid, object.kind, object.namespace, object.name, reason, message].join('\n')
-  return createHash('sha256').update(text).digest('hex').slice(0, 16)
+/** What makes two notices the same problem. */
+function identity({ object, reason, message }: Notice): string {
+  return [object.uid, object.kind, object.namespace, object.name, reason, message].join('\n')
+}
+
+/** Whose problem of what kind it is, in whatever words. */
+function subject({ object, reason }: Notice): string {
+  return `${object.kind} ${object.namespace}/${object.name} ${object.uid} ${reason}`
+}
+
+function digest(notice: Notice): string {
+  return createHash('sha256').update(identity(notice)).digest('hex').slice(0, 16)
 }
 
 function cut(message: string): string {

@@ -6,22 +6,25 @@ import { backoff, type Clock } from '../clock.ts'
 import { ApiError, hasStatus, messageOf } from '../errors.ts'
 import type { Api } from '../observe/api.ts'
 import type { Served } from '../observe/discovery.ts'
+import { builtinKinds, smiKinds } from '../observe/kinds.ts'
+import { keyOf, type ObjectRef } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
 import type { Pass } from '../pipeline.ts'
 import type { Settings } from '../resolve/settings.ts'
+import type { SmiPart } from './conditions.ts'
 import { type Notice, openEvents } from './events.ts'
-import { planServices, type Step } from './plan.ts'
-import { statusOf } from './status.ts'
-
 import { type LockStep, planLocks } from './lock.ts'
+import { planServices, type Step } from './plan.ts'
+import { openStatuses } from './status.ts'
+
 export interface UpdaterOptions {
   api: Api
   clock: Clock
   log: Logger
   settings: Settings
   controller: string
-  /** How TrafficSplits are served; undefined: not at all. */
-  splits(): Served | undefined
+  /** How an SMI kind is served; undefined: not at all. */
+  served(part: SmiPart): Served | undefined
   /** What agents have noticed of callers. */
   noticed(world: World): Notice[]
 }
@@ -40,17 +43,18 @@ export interface Updater {
 
 const parallel = 8
 
+type AnyStep = Step | LockStep
+
 /** Opens the updater, which does not lead. */
 export function openUpdater(options: UpdaterOptions): Updater {
   const { clock, log, settings } = options
-type AnyStep = Step | LockStep
-
   const writes = new Map<string, number>()
   const stopping = new AbortController()
   const api: Pick<Api, 'request'> = {
     request: (method, path, more) => options.api.request(method, path, { ...more, signal: stopping.signal }),
   }
   const events = openEvents({ ...options, api })
+  const statuses = openStatuses({ ...options, api, counted: (kind) => counted('patch', kind) })
   const wait = backoff(clock, 1000, 60_000)
   let failures = 0
   let isLeader = false
@@ -95,8 +99,9 @@ type AnyStep = Step | LockStep
     for (const group of [plan.withdraw, plan.addresses, plan.aliases, locks.close, locks.open, plan.cleanup]) {
       await takeAll(group.filter(isLasting))
     }
-    await writeStatuses(pass)
-    await events.write([...pass.translation.problems, ...options.noticed(pass.world), ...refused], mayWrite)
+    failures += await statuses.write(pass, mayWrite)
+    const notices = [...pass.translation.problems, ...options.noticed(pass.world), ...refused]
+    await events.write(notices, mayWrite, (object) => isThere(pass.world, object))
   }
 
   async function takeAll(steps: readonly AnyStep[]): Promise<void> {
@@ -146,27 +151,6 @@ type AnyStep = Step | LockStep
     }
   }
 
-  async function writeStatuses(pass: Pass): Promise<void> {
-    const served = options.splits()
-    if (served === undefined || !served.hasStatus) return
-    for (const node of pass.topology.splits) {
-      const object = pass.world.splits.get(node.key)
-      if (object === undefined || !mayWrite()) continue
-      const status = statusOf(node, object, clock.wall())
-      if (status === null) continue
-      const [namespace, name] = node.key.split('/')
-      const path = `/apis/split.smi-spec.io/${served.version}/namespaces/${namespace}/trafficsplits/${name}/status`
-      try {
-        await api.request('PATCH', path, { body: { status }, contentType: 'application/merge-patch+json' })
-        counted('patch', 'TrafficSplit')
-      } catch (thrown) {
-        if (hasStatus(thrown, 404) || hasStatus(thrown, 409) || stopping.signal.aborted) continue
-        failures++
-        log.warn({ split: node.key, error: messageOf(thrown) }, 'writing a status failed')
-      }
-    }
-  }
-
   function counted(verb: string, kind: string): void {
     const key = `${verb} ${kind}`
     writes.set(key, (writes.get(key) ?? 0) + 1)
@@ -204,12 +188,19 @@ function aborted(signal: AbortSignal): Promise<void> {
   })
 }
 
+const partOf = new Map([...builtinKinds, ...smiKinds].map(({ kind, part }) => [kind, part]))
+
+/** Whether the very object is in the world: another of its name is not. */
+function isThere(world: World, { kind, namespace, name, uid }: ObjectRef): boolean {
+  const part = partOf.get(kind)
+  return part !== undefined && world[part].get(keyOf({ metadata: { namespace, name } }))?.metadata.uid === uid
+}
+
 /** A namespace that is going takes nothing new. */
 function isEnding(world: World, namespace: string): boolean {
   return world.namespaces.get(namespace)?.metadata.deletionTimestamp !== undefined
 }
 
-  const [reason, what] = kindOf(step) === 'Service' ? ['AliasNotWritten', 'alias'] : ['LockNotWritten', 'lock']
 function kindOf(step: AnyStep): 'Service' | 'NetworkPolicy' {
   return 'kind' in step ? step.kind : 'Service'
 }
@@ -218,9 +209,10 @@ function kindOf(step: AnyStep): 'Service' | 'NetworkPolicy' {
 function noticeOf(step: AnyStep, error: ApiError): Notice[] {
   if (step.verb === 'delete') return []
   const { ownerReferences = [], namespace } = step.desired.metadata
+  const [reason, what] = kindOf(step) === 'Service' ? ['AliasNotWritten', 'alias'] : ['LockNotWritten', 'lock']
   return ownerReferences.map(({ apiVersion, kind, name, uid }) => ({
     object: { apiVersion, kind, namespace, name, uid },
-    reason: 'AliasNotWritten',
-    message: `the alias ${step.key} could not be written: ${error.message}`,
+    reason,
+    message: `the ${what} ${step.key} could not be written: ${error.message}`,
   }))
 }

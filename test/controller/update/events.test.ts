@@ -17,6 +17,7 @@ describe('events', () => {
   let clock: FakeClock
   let stored: Map<string, Stored>
   let refusal: number
+  let isThere: () => boolean
 
   function open(): Events {
     return openEvents({ api: server.api, clock, log: pino({ level: 'silent' }), controller: 'controller-1' })
@@ -25,6 +26,7 @@ describe('events', () => {
   beforeEach(async () => {
     stored = new Map()
     refusal = 0
+    isThere = () => true
     clock = new FakeClock()
     server = await startFakeServer(({ method, url, body }, response) => {
       if (refusal !== 0) return refuse(response, refusal, 'Refused')
@@ -52,8 +54,10 @@ describe('events', () => {
     return { object, reason, message }
   }
 
-  const write = (...notices: Notice[]) => events.write(notices, () => true)
-  const counts = () => [...stored.values()].map(({ count }) => count)
+  const write = (...notices: Notice[]) => events.write(notices, () => true, isThere)
+  const counts = (type = 'Warning') =>
+    [...stored.values()].filter((each) => each['type'] === type).map(({ count }) => count)
+  const ends = () => [...stored.values()].filter((each) => each['type'] === 'Normal').map(({ message }) => message)
 
   it('writes a problem once, on its object', async () => {
     await write(notice('a'))
@@ -138,9 +142,82 @@ describe('events', () => {
   })
 
   it('writes nothing without leave', async () => {
-    await events.write([notice('a')], () => false)
+    await events.write([notice('a')], () => false, isThere)
     expect(server.requests).to.have.length(0)
     await write(notice('a'))
     expect(stored.size).to.equal(1)
+  })
+
+  describe('that a problem is over', () => {
+    const over = 'RootNotFound is over, which was: spec.service: no such Service'
+
+    it('are written once, on its object, at once', async () => {
+      await write(notice('a'))
+      await write()
+      await write()
+      expect(ends()).to.deep.equal([over])
+      const end = [...stored.values()].find((each) => each['type'] === 'Normal')!
+      expect(end).to.deep.include({ reason: 'ProblemOver', involvedObject: notice('a').object, count: 1 })
+      expect(end.metadata.name).to.match(/^a\.[0-9a-f]{16}\.over$/)
+    })
+
+    it('are counted where it comes and goes, at most once a minute, and the last one tells what is true', async () => {
+      await write(notice('a'))
+      for (let round = 0; round < 5; round++) {
+        await write()
+        await write(notice('a'))
+      }
+      await write()
+      expect([counts(), counts('Normal')]).to.deep.equal([[1], [1]])
+      clock.tick(61_000)
+      await write(notice('a'))
+      expect(counts()).to.deep.equal([7])
+      await write()
+      expect(counts('Normal')).to.deep.equal([2])
+    })
+
+    it('are not written of what was never told', async () => {
+      refusal = 403
+      await write(notice('a'))
+      refusal = 0
+      await write()
+      clock.tick(61_000)
+      await write()
+      expect(stored.size).to.equal(0)
+    })
+
+    it('are not written of an object that is gone', async () => {
+      await write(notice('a'))
+      isThere = () => false
+      await write()
+      expect(ends()).to.deep.equal([])
+    })
+
+    it('are not written where the problem is only put in other words, nor of what fades', async () => {
+      await write(notice('a'), { ...notice('b'), fades: true })
+      await write(notice('a', 'spec.service: still no such Service'))
+      expect(ends()).to.deep.equal([])
+      await write()
+      expect(ends()).to.deep.equal(['RootNotFound is over, which was: spec.service: still no such Service'])
+    })
+
+    it('are not written of problems beyond the ten that are shown', async () => {
+      const many = Array.from({ length: 12 }, (_each, index) => notice('a', `problem ${index}`))
+      await write(...many.slice(0, 10))
+      await write(notice('a', 'first of all'), ...many)
+      expect(ends()).to.deep.equal([])
+    })
+
+    it('are tried again where they can’t be written', async () => {
+      await write(notice('a'))
+      refusal = 500
+      await write()
+      refusal = 0
+      await write()
+      expect(ends()).to.deep.equal([])
+      clock.tick(61_000)
+      await write()
+      expect(ends()).to.deep.equal([over])
+    })
   })
 })

@@ -7,12 +7,12 @@ import type { Namespace } from '../../../controller/observe/objects.ts'
 import { emptyWorld, type World } from '../../../controller/observe/world.ts'
 import type { Pass } from '../../../controller/pipeline.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
-import type { Topology } from '../../../controller/resolve/topology.ts'
 import type { DesiredService } from '../../../controller/translate/desired.ts'
 import type { Notice } from '../../../controller/update/events.ts'
 import { openUpdater, type Updater } from '../../../controller/update/updater.ts'
 import { type FakeServer, json, refuse, startFakeServer } from '../../support/fakeserver.ts'
 import { until } from '../../support/until.ts'
+import { passOf } from '../../support/world.ts'
 
 interface Written {
   method: string
@@ -34,7 +34,7 @@ function alias(service: string, namespace = 'shop'): DesiredService {
 function pass(services: DesiredService[], world: Partial<World> = {}): Pass {
   return {
     world: { ...emptyWorld, ...world },
-    topology: { splits: [] } as unknown as Topology,
+    topology: passOf(emptyWorld).topology,
     translation: { common: [], nodes: new Map(), services, policies: [], problems: [] },
   }
 }
@@ -69,7 +69,7 @@ describe('updater', () => {
       log: pino({ level: 'silent' }),
       settings: defaultSettings,
       controller: 'controller-1',
-      splits: () => undefined,
+      served: () => undefined,
       noticed: () => noticed,
     })
   })
