@@ -1,6 +1,4 @@
-// The lines on the wire between controller and agent: newline-delimited JSON in both directions.
-// Downwards, changes come as transactions: `begin`, any number of `set` and `remove`, then `commit`. An agent applies a
-// transaction as a whole on `commit`, or not at all.
+// Recorded: the messages of contract version 1. Never changed.
 
 import type { Key, Resource, ResourceKind } from './resources.ts'
 

@@ -1,5 +1,4 @@
-// What the controller tells the agents: the snapshot is a flat set of these resources, each known by kind and name.
-// Plain data, JSON as it stands; every change here is a change of the contract's version (version.ts).
+// Recorded: the resources of contract version 1. Never changed.
 
 /** `namespace/name` of a Service, a ServiceAccount or an SMI object. */
 export type Key = string

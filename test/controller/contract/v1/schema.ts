@@ -1,36 +1,5 @@
-// What the agent accepts from the controller: every message and resource of the contract, checked strictly. What passes
-// here is taken as its type from then on, on every thread.
+// Recorded: the schema of contract version 1 as agents of the release before check it. Never changed; it goes with the version.
 
-import type {
-  Begin,
-  Commit,
-  Hello,
-  Message,
-  Ping,
-  Remove,
-  Set as SetMessage,
-} from './messages.ts'
-import type {
-  AccessResource,
-  AccessRule,
-  Balance,
-  EndpointSpec,
-  EndpointsResource,
-  HeaderEdits,
-  MeshResource,
-  NamespaceResource,
-  PeerResource,
-  PortResource,
-  RateLimit,
-  Resource,
-  ResourceKind,
-  RouteMatch,
-  ServicePolicy,
-  ServicePort,
-  ServiceResource,
-  Split,
-  WorkloadResource,
-} from './resources.ts'
 import {
   address,
   addressOrNone,
@@ -55,6 +24,28 @@ import {
   text,
   whole,
 } from './check.ts'
+import type { Begin, Commit, Hello, Message, Ping, Remove, Set as SetMessage } from './messages.ts'
+import type {
+  AccessResource,
+  AccessRule,
+  Balance,
+  EndpointSpec,
+  EndpointsResource,
+  HeaderEdits,
+  MeshResource,
+  NamespaceResource,
+  PeerResource,
+  PortResource,
+  RateLimit,
+  Resource,
+  ResourceKind,
+  RouteMatch,
+  ServicePolicy,
+  ServicePort,
+  ServiceResource,
+  Split,
+  WorkloadResource,
+} from './resources.ts'
 
 type Part<T, K extends keyof T> = NonNullable<T[K]>
 
