@@ -41,7 +41,12 @@ const options = {
   // Unsaid: IPv6 and IPv4 where a node has both, else what it has.
   address: option(addressOrAny, 'IP', '', 'where the ports listen (default: everywhere)'),
   port: option(port, 'PORT', '15010', "the agents' link"),
-  'admin-port': option(port, 'PORT', '15020', '/readyz, /livez, /metrics, /debug'),
+  // The same numbers as the agents': one rule for scraping, one for port-forward.
+  'stats-port': option(port, 'PORT', '15020', '/readyz, /livez, /metrics'),
+  'admin-port': option(port, 'PORT', '15000', '/debug'),
+  // The dumps show every tenant's Services and rules: only who may port-forward to this pod may read them.
+  'admin-address': option(ip, 'IP', '127.0.0.1', 'where the admin port listens'),
+  'admission-port': option(port, 'PORT', '15017', 'the validating webhook'),
   namespace: option(label, 'NAME', defaultSettings.namespace, "the mesh's own namespace"),
   // A pod's host name is its name; the manifests say it explicitly all the same.
   pod: option((text) => text, 'NAME', hostname(), "this replica's name in leases, Events and logs"),
@@ -82,7 +87,10 @@ type Values = { [K in keyof typeof options]: (typeof options)[K] extends Option<
 export interface ControllerConfig {
   readonly address: string
   readonly port: number
+  readonly statsPort: number
   readonly adminPort: number
+  readonly adminAddress: string
+  readonly admissionPort: number
   readonly pod: string
   readonly settings: Readonly<Settings>
   readonly certificateMs: number
@@ -163,6 +171,18 @@ function readFlags(args: readonly string[]): Record<string, string | undefined> 
   return Object.fromEntries(command.options.map((each) => [each.name(), parsed[each.attributeName()]]))
 }
 
+/** Two servers on one port would only show as EADDRINUSE. */
+function checkPorts(values: Values): void {
+  const taken = new Map<number, string>()
+  for (const name of ['port', 'stats-port', 'admin-port', 'admission-port'] as const) {
+    const number = values[name]
+    if (number === 0) continue
+    const other = taken.get(number)
+    if (other !== undefined) throw new ConfigError(`--${name}: port ${number} is also --${other}`)
+    taken.set(number, name)
+  }
+}
+
 function assemble(values: Values, unknown: string[]): ControllerConfig {
   const lease = { leaseMs: values['lease-duration'], renewMs: values['lease-renew'], retryMs: values['lease-retry'] }
   if (lease.renewMs >= lease.leaseMs) {
@@ -171,13 +191,14 @@ function assemble(values: Values, unknown: string[]): ControllerConfig {
   if (lease.retryMs * 2 > lease.renewMs) {
     throw new ConfigError('--lease-retry must be at most half of --lease-renew: else one lost request ends leadership')
   }
-  if (values.port !== 0 && values.port === values['admin-port']) {
-    throw new ConfigError(`--admin-port: port ${values.port} is also --port`)
-  }
+  checkPorts(values)
   return Object.freeze({
     address: values.address,
     port: values.port,
+    statsPort: values['stats-port'],
     adminPort: values['admin-port'],
+    adminAddress: values['admin-address'],
+    admissionPort: values['admission-port'],
     pod: values.pod,
     settings: Object.freeze({
       trustDomain: values['trust-domain'],

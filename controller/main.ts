@@ -3,9 +3,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { type Logger, pino, stdSerializers, stdTimeFunctions } from 'pino'
-import { openAdmin } from './admin/admin.ts'
+import { openAdmin, openStats } from './admin/admin.ts'
 import { openMetrics, type Parts } from './admin/metrics.ts'
 import { openLedger } from './admin/ready.ts'
+import { startAdmission } from './admission/start.ts'
 import { startAuthority } from './authority/start.ts'
 import { systemClock } from './clock.ts'
 import { type ControllerConfig, HelpWanted, readConfig } from './config.ts'
@@ -38,13 +39,15 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     updater: null,
     election: null,
     authority: null,
+    admission: null,
   }
   const metrics = openMetrics(parts)
   let isStopping = false
   ledger.add(() => (isStopping ? ['shutting down'] : []))
 
   // Health first: whoever waits for us can read what we wait for.
-  const admin = await startServer(config.address, config.adminPort, [openAdmin({ parts, ledger, metrics })])
+  const stats = await startServer(config.address, config.statsPort, [openStats({ parts, ledger, metrics })])
+  const admin = await startAdmin(config, log, openAdmin({ parts, ledger, metrics }))
 
   const observer = startObserver({ api, clock, log, changed: () => pipeline.poke() })
   parts.observer = observer
@@ -117,6 +120,12 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     authority.tls,
   )
 
+  const isLeader = () => parts.election?.isLeader ?? false
+  const admission = await startAdmission(config.address, config.admissionPort, {
+    ...{ api, clock, log, settings, authority, isLeader },
+  })
+  parts.admission = admission
+
   const election = startElection({
     api,
     clock,
@@ -125,11 +134,15 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     name: 'weft-controller',
     identity: `${config.pod}_${randomBytes(4).toString('hex')}`,
     ...config.lease,
-    started: () => updater.lead(true),
+    started: () => {
+      updater.lead(true)
+      admission.lead()
+    },
     stopped: () => updater.lead(false),
   })
   parts.election = election
-  log.info({ port: link.port, adminPort: admin.port, namespace: settings.namespace }, 'controller started')
+  const ports = { port: link.port, statsPort: stats.port, adminPort: admin?.port, admissionPort: admission.port }
+  log.info({ ...ports, namespace: settings.namespace }, 'controller started')
 
   return async function stop() {
     isStopping = true
@@ -138,11 +151,24 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     await election.stop()
     await transmitter.close()
     await link.close(1000)
+    await admission.stop()
     await authority.stop()
     await pipeline.stop()
     await observer.stop()
-    await admin.close(500)
+    await admin?.close(500)
+    await stats.close(500)
     await api.close()
+  }
+}
+
+/** The mesh does not depend on the debug pages: a port that is taken is said, and no more. */
+async function startAdmin({ adminAddress, adminPort }: ControllerConfig, log: Logger, handler: Handler) {
+  try {
+    return await startServer(adminAddress, adminPort, [handler])
+  } catch (thrown) {
+    if (!(thrown instanceof ConfigError)) throw thrown
+    log.error({ error: thrown.message }, 'no debug pages: choose another --admin-address or --admin-port')
+    return null
   }
 }
 

@@ -1,6 +1,7 @@
 // What the controller measures, for Prometheus. Labels come from closed sets only; most values are read when asked for.
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { RunningAdmission } from '../admission/start.ts'
 import type { RunningAuthority } from '../authority/start.ts'
 import type { Clock } from '../clock.ts'
 import type { Election } from '../observe/lease.ts'
@@ -19,6 +20,7 @@ export interface Parts {
   updater: Updater | null
   election: Election | null
   authority: RunningAuthority | null
+  admission: RunningAdmission | null
 }
 
 export interface Metrics {
@@ -123,6 +125,14 @@ export function openMetrics(parts: Parts): Metrics {
   })
   gauge('weft_controller_leader', '1 on the replica that leads', [], (set) => set.set(parts.election?.isLeader ? 1 : 0))
   authorityMetrics(gauge, counter, () => parts.authority)
+  counter(
+    'weft_controller_reviews_total',
+    'Objects that API servers asked about, by what was said',
+    ['result'],
+    (set) => {
+      for (const [result, number] of Object.entries(parts.admission?.counts ?? {})) set.inc({ result }, number)
+    },
+  )
   gauge('process_resident_memory_bytes', 'Resident memory', [], (set) => set.set(process.memoryUsage.rss()))
   counter('process_cpu_seconds_total', 'CPU time, user and system', [], (set) => {
     const { user, system } = process.cpuUsage()

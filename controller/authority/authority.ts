@@ -8,7 +8,7 @@ import { controllerAccount, formatIdentity, type SignResponse } from '../contrac
 import type { Report } from '../contract/messages.ts'
 import { messageOf } from '../errors.ts'
 import { maxRequestBytes, RequestError, readRequest } from './csr.ts'
-import { issueCertificate } from './issue.ts'
+import { type Issued, issueCertificate, issueServerCertificate } from './issue.ts'
 import {
   mergeAcknowledged,
   publishTrust,
@@ -52,6 +52,12 @@ export interface AuthorityOptions {
   log: Pick<Logger, 'info' | 'warn' | 'error'>
 }
 
+/** A certificate with what goes out after it, PEM, and its end in ms since the epoch. */
+export interface Signed {
+  chain: string[]
+  expires: number
+}
+
 export interface Authority {
   /** The controller's own SPIFFE ID. */
   readonly identity: string
@@ -60,7 +66,9 @@ export interface Authority {
   /** Which root signs: SHA-256 of its certificate. */
   signer(): string
   /** Signs for the controller itself. */
-  signOwn(publicKey: KeyObject): { chain: string[]; expires: number }
+  signOwn(publicKey: KeyObject): Signed
+  /** Signs for a server of the controller that callers outside of the mesh know by these DNS names. */
+  signServer(publicKey: KeyObject, names: readonly string[]): Signed
   /**
    * Signs for an agent.
    * @param authorization its Authorization header
@@ -118,12 +126,15 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   let { working } = await readWorking(store, clock.wall())
   await publishTrust(store, working, identity, options.isLeader())
 
-  const issue = (wanted: string, publicKey: KeyObject): { chain: string[]; expires: number } => {
+  const signed = (make: (leaf: { now: number; lifetimeMs: number }) => Issued): Signed => {
     const now = clock.wall()
     const lifetimeMs = Math.min(options.lifetimeMs, working.signing.expires - now)
-    const issued = issueCertificate(working.signing, { identity: wanted, publicKey, now, lifetimeMs })
+    const issued = make({ now, lifetimeMs })
     return { chain: [issued.pem, ...working.signing.chain], expires: issued.expires }
   }
+
+  const issue = (wanted: string, publicKey: KeyObject): Signed =>
+    signed((leaf) => issueCertificate(working.signing, { identity: wanted, publicKey, ...leaf }))
 
   const facts = (wanted: WantedRoot | null): RotationFacts => ({
     now: clock.wall(),
@@ -191,6 +202,8 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     trust: () => trustOf(working),
     signer: () => working.signing.id,
     signOwn: (publicKey) => issue(identity, publicKey),
+    signServer: (publicKey, names) =>
+      signed((leaf) => issueServerCertificate(working.signing, { names, publicKey, ...leaf })),
     agent: (authorization) => reviewAgent(rules, authorization),
     async sign(authorization, body) {
       const agent = await reviewAgent(rules, authorization)

@@ -97,15 +97,36 @@ function certificate(fields: Fields): string {
 
 const publicDer = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' })
 
+/** What a certificate is to say beside its names. */
+interface Leaf {
+  publicKey: KeyObject
+  /** Milliseconds since the epoch; the certificate is valid from a minute before. */
+  now: number
+  lifetimeMs: number
+}
+
+const serverAuth = '1.3.6.1.5.5.7.3.1'
+const clientAuth = '1.3.6.1.5.5.7.3.2'
+
 /**
  * Signs a certificate for an identity: one URI name, CA:false, digitalSignature, serverAuth and clientAuth.
- * @param wanted.now milliseconds since the epoch; the certificate is valid from a minute before
  * @returns it never outlives its issuer, however long `lifetimeMs` is
  */
-export function issueCertificate(
-  issuer: Issuer,
-  wanted: { identity: string; publicKey: KeyObject; now: number; lifetimeMs: number },
-): Issued {
+export function issueCertificate(issuer: Issuer, wanted: Leaf & { identity: string }): Issued {
+  return issueLeaf(issuer, wanted, [tagged(6, false, wanted.identity)], [serverAuth, clientAuth])
+}
+
+/**
+ * Signs a certificate for a server that is known by DNS names: it is nobody's identity, and nothing in the mesh takes it
+ * for one.
+ * @returns as `issueCertificate`
+ */
+export function issueServerCertificate(issuer: Issuer, wanted: Leaf & { names: readonly string[] }): Issued {
+  const names = wanted.names.map((name) => tagged(2, false, name))
+  return issueLeaf(issuer, wanted, names, [serverAuth])
+}
+
+function issueLeaf(issuer: Issuer, wanted: Leaf, names: Asn1[], usages: string[]): Issued {
   const { subject, keyId: issuerKeyId } = issuerParts(issuer.certificate.raw)
   const spki = publicDer(wanted.publicKey)
   const to = Math.min(wanted.now + wanted.lifetimeMs, issuer.certificate.validToDate.getTime())
@@ -122,9 +143,9 @@ export function issueCertificate(
       extension('2.5.29.19', true, sequence()),
       // digitalSignature: one bit of a byte, seven unused.
       extension('2.5.29.15', true, make(Type.BITSTRING, '\x07\x80')),
-      extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'))),
+      extension('2.5.29.37', false, sequence(...usages.map(oid))),
       // Critical because the subject is empty (RFC 5280 section 4.2.1.6).
-      extension('2.5.29.17', true, sequence(tagged(6, false, wanted.identity))),
+      extension('2.5.29.17', true, sequence(...names)),
       extension('2.5.29.14', false, make(Type.OCTETSTRING, binary(keyId(spki)))),
       ...authorityKey,
     ],

@@ -2,7 +2,7 @@
 // the agents' link needs of it.
 
 import type { IncomingMessage } from 'node:http'
-import { TLSSocket } from 'node:tls'
+import { TLSSocket, type TlsOptions } from 'node:tls'
 import type { Logger } from 'pino'
 import { backoff, type Clock } from '../clock.ts'
 import { agentAccount } from '../contract/identity.ts'
@@ -16,6 +16,7 @@ import { type Authority, openAuthority } from './authority.ts'
 import { type LinkTls, linkRules, linkTls } from './link.ts'
 import { podIndex } from './pods.ts'
 import { Refusal, type RefusalReason, refusalReasons, tokenReviewer } from './review.ts'
+import { type ServingTls, servingTls } from './serving.ts'
 import { signHandler } from './sign.ts'
 import { kubeStore } from './store.ts'
 
@@ -57,6 +58,8 @@ export interface RunningAuthority {
   readonly counts: Readonly<AuthorityCounts>
   /** For the server of the agents' link: until there is a root, every handshake fails. */
   readonly tls: ServerTls
+  /** For another server of this process, that callers outside of the mesh know by these DNS names. */
+  serverTls(names: readonly string[]): ServerTls
   /** Answers `POST /v1/sign`; false for any other path. */
   readonly handle: Handler
   /**
@@ -70,6 +73,9 @@ export interface RunningAuthority {
   trouble(): string
   stop(): Promise<void>
 }
+
+/** For callers who bring no certificate: the API server as a rule has none to show. */
+const serverRules: TlsOptions = { minVersion: 'TLSv1.3', handshakeTimeout: 5_000 }
 
 const firstBackoffMs = 500
 const maxBackoffMs = 10_000
@@ -170,6 +176,19 @@ export function startAuthority(parts: AuthorityParts): RunningAuthority {
     tls: {
       options: () => open?.tls.options() ?? linkRules,
       attach: (server) => void opened.then(({ tls }) => tls.attach(server)).catch(() => {}),
+    },
+    serverTls(names) {
+      let serving: ServingTls | null = null
+      const made = opened.then(({ authority }) => {
+        serving = servingTls(authority, clock, serverRules, (publicKey) => authority.signServer(publicKey, names))
+        running.push(serving.run(signal))
+        return serving
+      })
+      made.catch(() => {})
+      return {
+        options: () => serving?.options() ?? serverRules,
+        attach: (server) => void made.then((ready) => ready.attach(server)).catch(() => {}),
+      }
     },
     handle(request, response) {
       if (request.url !== '/v1/sign') return false

@@ -17,7 +17,12 @@ eachCluster(
   (cluster) => {
     let controller: ControllerProcess | undefined
 
-    afterEach(() => controller?.stop('SIGKILL'))
+    const webhooks = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations'
+
+    afterEach(async () => {
+      await controller?.stop('SIGKILL')
+      await cluster.test.request('DELETE', `${webhooks}/weft-smi`)
+    })
 
     async function apply(): Promise<void> {
       await cluster.test.request('POST', '/api/v1/namespaces', { metadata: { name: 'weft-system' } })
@@ -56,6 +61,8 @@ eachCluster(
       await cluster.objects.service(shop, 'reviews', 9080)
       await cluster.objects.split(shop, 'canary', 'reviews', { 'reviews-v2': 1 })
       const config = await accountConfig()
+      const webhook = parse(readFileSync(new URL('admission.yaml', manifest), 'utf8'))
+      await cluster.test.request('POST', webhooks, webhook)
 
       const alias = `/api/v1/namespaces/${shop}/services/reviews-mesh`
       const split = `/apis/split.smi-spec.io/v1alpha4/namespaces/${shop}/trafficsplits/canary`
@@ -75,6 +82,8 @@ eachCluster(
         expect(controller.lines.filter(({ level }) => level !== 'info')).to.deep.equal([])
       }
       expect((await cluster.objects.get<Service>(alias))?.spec.type).to.equal('ExternalName')
+      const { body } = await cluster.test.request('GET', `${webhooks}/weft-smi`)
+      expect(body.webhooks[0].clientConfig.caBundle).to.be.a('string').and.not.equal('')
       await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
     })
 

@@ -12,20 +12,26 @@ export interface ControllerProcess {
   /** The agents' link. */
   readonly port: number
   readonly adminPort: number
+  /** The validating webhook. */
+  readonly admissionPort: number
   /** Parsed lines of its log. */
   readonly lines: Record<string, unknown>[]
-  /** Body of a page of the admin port. */
+  readonly pid: number
+  /** Body of a page of the stats port, or of the admin port if it is one of `/debug`. */
   get(path: string): Promise<{ status: number; text: string }>
   isLeader(): Promise<boolean>
   /** Sends a signal and waits for the end. @returns the exit code, null after SIGKILL */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
-/** Starts a controller and waits until both its ports listen. */
+const ports = ['port', 'statsPort', 'adminPort', 'admissionPort'] as const
+const anyPort = ['--port', '--stats-port', '--admin-port', '--admission-port'].flatMap((flag) => [flag, '0'])
+
+/** Starts a controller and waits until its ports listen. */
 export async function startController(kubeconfig: string, pod: string, ...args: string[]): Promise<ControllerProcess> {
   const child: ChildProcess = spawn(
     process.execPath,
-    [main, '--address', '127.0.0.1', '--port', '0', '--admin-port', '0', '--pod', pod, ...args],
+    [main, '--address', '127.0.0.1', ...anyPort, '--pod', pod, ...args],
     { env: { PATH: process.env['PATH'] ?? '', KUBECONFIG: kubeconfig }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   const lines: Record<string, unknown>[] = []
@@ -42,10 +48,10 @@ export async function startController(kubeconfig: string, pod: string, ...args: 
   const started = () => lines.find(({ msg }) => msg === 'controller started')
   await until(() => started() !== undefined || child.exitCode !== null, 'the start of the controller')
   if (started() === undefined) throw new Error(`the controller ended: ${errors}`)
-  const { port, adminPort } = started() as { port: number; adminPort: number }
+  const { port, statsPort, adminPort, admissionPort } = started() as Record<(typeof ports)[number], number>
 
   async function get(path: string) {
-    const response = await fetch(`http://127.0.0.1:${adminPort}${path}`)
+    const response = await fetch(`http://127.0.0.1:${path.startsWith('/debug') ? adminPort : statsPort}${path}`)
     return { status: response.status, text: await response.text() }
   }
 
@@ -53,6 +59,8 @@ export async function startController(kubeconfig: string, pod: string, ...args: 
     pod,
     port,
     adminPort,
+    admissionPort,
+    pid: child.pid!,
     lines,
     get,
     isLeader: async () => (await get('/metrics')).text.includes('weft_controller_leader 1\n'),

@@ -39,6 +39,7 @@ const keyedLists: Record<string, { merge?: string; keys: string[] }> = {
   'V1ServiceAccount.secrets': { merge: 'name', keys: ['name'] },
   'V1ServiceAccount.imagePullSecrets': { keys: ['name'] },
   'V1ObjectMeta.ownerReferences': { merge: 'uid', keys: ['uid'] },
+  'V1ValidatingWebhookConfiguration.webhooks': { merge: 'name', keys: ['name'] },
 }
 
 /** Lists of plain values that patches and owners treat as sets. */

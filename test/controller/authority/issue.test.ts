@@ -4,7 +4,7 @@ import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
-import { issueCertificate, makeRoot } from '../../../controller/authority/issue.ts'
+import { issueCertificate, issueServerCertificate, makeRoot } from '../../../controller/authority/issue.ts'
 import { CertificateError, certificateIdentity } from '../../../controller/contract/certificate.ts'
 import {
   goodExtensions,
@@ -47,6 +47,21 @@ describe('authority: certificates', () => {
       expect(root509).to.match(/X509v3 Basic Constraints: critical\n +CA:TRUE, pathlen:0/)
       expect(root509).to.match(/X509v3 Key Usage: critical\n +Certificate Sign, CRL Sign\n/)
     })
+  })
+
+  it('of servers verify for their names with OpenSSL, and are nobody’s identity', () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const names = ['weft-controller.weft-system.svc', 'weft-controller.weft-system.svc.cluster.local']
+    const { pem } = issueServerCertificate(root, { names, publicKey, now: Date.now(), lifetimeMs: 3_600_000 })
+    withFolder((folder) => {
+      writeFileSync(join(folder, 'ca.crt'), root.pem)
+      writeFileSync(join(folder, 'leaf.crt'), pem)
+      const verify = ['verify', '-x509_strict', '-CAfile', 'ca.crt', '-purpose', 'sslserver', '-verify_hostname']
+      for (const name of names) expect(openssl(folder, ...verify, name, 'leaf.crt')).to.equal('leaf.crt: OK\n')
+      const text = openssl(folder, 'x509', '-in', 'leaf.crt', '-noout', '-text')
+      expect(text).to.match(/X509v3 Extended Key Usage: \n +TLS Web Server Authentication\n/)
+    })
+    expect(() => certificateIdentity(new X509Certificate(pem).raw, 'cluster.local')).to.throw(CertificateError)
   })
 
   it('are valid from a minute before, with serials of 16 bytes, none twice', () => {
