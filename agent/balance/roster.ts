@@ -10,6 +10,7 @@ export class Roster {
   /** What it was made for. */
   readonly peers: Snapshot['peers']
   readonly version: number
+  readonly lostVersion: number
   /** Endpoints that a connection can be had to. */
   readonly reachable: readonly Endpoint[]
   /** Those to choose from. */
@@ -25,6 +26,7 @@ export class Roster {
    * @param isDirect whether an endpoint on another node may be reached without its peer
    * @param maxEjected share of the endpoints that breakers may take out
    * @param version of the backend's fuses
+   * @param lost peers that don't answer; their endpoints are left aside as long as there are others
    */
   constructor(
     backend: Backend,
@@ -33,14 +35,17 @@ export class Roster {
     maxEjected: number,
     version: number,
     turn: number,
+    lost: Lost | null = null,
   ) {
     this.peers = peers
     this.version = version
     this.turn = turn
-    this.reachable =
+    this.lostVersion = lost?.version ?? 0
+    const known =
       isDirect || backend.policy.plaintext === true
         ? backend.endpoints
         : backend.endpoints.filter(({ isLocal, spec }) => isLocal || spec.node === '' || peers.has(spec.node))
+    this.reachable = lost === null || lost.size === 0 ? known : withoutLost(known, peers, lost)
     const candidates = version === 0 ? this.reachable : withoutEjected(this.reachable, maxEjected)
     this.isPanic = candidates.length === 0
     this.candidates = this.isPanic ? this.reachable : candidates
@@ -57,6 +62,18 @@ export class Roster {
     this.members ??= new Set(this.candidates)
     return this.members.has(endpoint)
   }
+}
+
+/** What a roster must know of the peers that don't answer: tunnel/lost.ts. */
+export interface Lost {
+  readonly version: number
+  readonly size: number
+  has(address: string): boolean
+}
+
+function withoutLost(endpoints: readonly Endpoint[], peers: Snapshot['peers'], lost: Lost): readonly Endpoint[] {
+  const left = endpoints.filter(({ isLocal, spec }) => isLocal || !lost.has(peers.get(spec.node)?.address ?? ''))
+  return left.length > 0 ? left : endpoints
 }
 
 /** Leaves out the endpoints that are out, but no more than a share of all: beyond it, those that went out first stay out. */

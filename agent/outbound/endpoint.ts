@@ -4,7 +4,7 @@
 import { roundRobin, twoChoices } from '../balance/choose.ts'
 import { ewmaScore, leastScore } from '../balance/load.ts'
 import { findOwner, hashKey } from '../balance/ring.ts'
-import { Roster } from '../balance/roster.ts'
+import { type Lost, Roster } from '../balance/roster.ts'
 import { MeshError } from '../errors.ts'
 import type { Endpoint } from '../mesh/endpoint.ts'
 import type { MatchInput } from '../mesh/match.ts'
@@ -17,6 +17,8 @@ export interface ChooserOptions {
   readonly random: () => number
   /** Whether endpoints of other nodes are reached directly, without a tunnel to their peer. */
   readonly isDirect: boolean
+  /** Peers that don't answer. */
+  readonly lost?: Lost
   /** Share of a backend's endpoints that breakers may take out; by default half. */
   readonly maxEjected?: number
 }
@@ -27,6 +29,7 @@ export class Chooser {
   private readonly random: () => number
   private readonly isDirect: boolean
   private readonly maxEjected: number
+  private readonly lost: Lost | null
   private readonly rosters = new WeakMap<Backend, Roster>()
 
   constructor(options: ChooserOptions) {
@@ -34,6 +37,7 @@ export class Chooser {
     this.random = options.random
     this.isDirect = options.isDirect
     this.maxEjected = options.maxEjected ?? 0.5
+    this.lost = options.lost ?? null
   }
 
   /**
@@ -60,8 +64,10 @@ export class Chooser {
   private roster(snapshot: Snapshot, backend: Backend): Roster {
     const version = this.fuses.version(backend.key)
     const roster = this.rosters.get(backend)
-    if (roster !== undefined && roster.version === version && roster.peers === snapshot.peers) return roster
-    const made = new Roster(backend, snapshot.peers, this.isDirect, this.maxEjected, version, roster?.turn ?? 0)
+    const { lost } = this
+    const isCurrent = roster !== undefined && roster.version === version && roster.peers === snapshot.peers
+    if (isCurrent && roster.lostVersion === (lost?.version ?? 0)) return roster
+    const made = new Roster(backend, snapshot.peers, this.isDirect, this.maxEjected, version, roster?.turn ?? 0, lost)
     this.rosters.set(backend, made)
     return made
   }

@@ -104,12 +104,14 @@ export class Mux implements Session, ChannelHost, FrameSink {
     this.#failAll(error)
   }
 
-  check(now: number): void {
-    const found = this.#pulse.check(now)
+  check(now: number): boolean {
+    const found = this.#pulse.check(now, this.#streams.size > 0)
     if (found === 'ask') this.output.frame(types.ping, 0, 0, Buffer.alloc(8))
-    if (found !== 'dead') return
-    this.#error ??= new Error(`the peer ${this.remoteAddress} has been silent for ${2 * silenceMs} ms`)
-    this.#socket.destroy()
+    if (found === 'dead') {
+      this.#error ??= new Error(`the peer ${this.remoteAddress} has been silent for ${2 * silenceMs} ms`)
+      this.#socket.destroy()
+    }
+    return found !== 'suspicious'
   }
 
   // What channels ask for

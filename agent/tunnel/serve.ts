@@ -56,7 +56,7 @@ interface Live {
   readonly expires: number
 }
 
-const checkMs = 5_000
+const checkMs = 1_000
 const defaultHandshakeMs = 5_000
 
 /** Makes the server of one data thread. */

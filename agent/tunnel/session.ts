@@ -66,8 +66,12 @@ export interface Session {
   drain(): void
   /** Breaks it: all streams are reset. */
   destroy(error: Error): void
-  /** To be called every few seconds: finds peers that are silent. */
-  check(now: number): void
+  /**
+   * To be called a few times a second: asks peers that are silent, and ends the session of one that stays silent for long.
+   * @param now clock's ms
+   * @returns false if it is worth a look whether the peer can be reached at all
+   */
+  check(now: number): boolean
 }
 
 /** Begins a session on a connection whose handshake is complete. */
