@@ -25,13 +25,19 @@ export class Stream {
     this.text(ndjson(messages))
   }
 
-  hello(contract = 1): void {
-    this.say({ type: 'hello', contract, controller: 'controller-a' })
+  /** @param address where it says that it takes reports */
+  hello(contract = 1, address?: string): void {
+    this.say({ type: 'hello', contract, controller: 'controller-a', ...(address === undefined ? {} : { address }) })
   }
 
   text(raw: string): void {
     this.#gzip.write(raw)
     this.#gzip.flush()
+  }
+
+  /** Ends the line in order. */
+  finish(): void {
+    this.#gzip.end()
   }
 
   /** Breaks the line. */

@@ -199,6 +199,49 @@ describe('agent/mesh/link', () => {
     })
   })
 
+  it('reports to the replica that sent the snapshot, and to any if that is out of reach', async () => {
+    const replica = new FakeController(() => {})
+    let address = new URL(await replica.listen()).host
+    script = (stream) => {
+      stream.hello(2, address)
+      stream.say(...transaction('1', true, mesh))
+    }
+    try {
+      await begin()
+      await replica.until(() => replica.reports.length === 1)
+      expect(controller.reports).to.deep.equal([])
+    } finally {
+      await replica.close()
+    }
+    controller.streams[0]!.say(...transaction('2', false, service('shop/a')))
+    await reported(1)
+    expect(controller.reports[0]!.version).to.equal('2')
+    // The next replica does not say: the one before must not be asked any more.
+    address = ''
+    script = (stream) => {
+      stream.hello(1)
+      stream.say(...transaction('3', true, mesh))
+    }
+    controller.streams[0]!.cut()
+    await controller.until(() => controller.reports.at(-1)?.version === '3')
+  })
+
+  it('takes a new connection for each line: a kept one would lead back to the replica that sends it away', async () => {
+    const ports = new Set<number | undefined>()
+    script = (stream, number) => {
+      ports.add(stream.request.socket.remotePort)
+      stream.hello()
+      stream.say(...transaction(String(number), true, mesh))
+    }
+    await begin()
+    for (let count = 1; count <= 3; count++) {
+      await controller.until(() => controller.reports.at(-1)?.version === String(count))
+      controller.streams.at(-1)!.finish()
+    }
+    await controller.until(() => controller.reports.at(-1)?.version === '4')
+    expect(ports.size).to.equal(4)
+  })
+
   it('gives a silent line up after 30 s', async () => {
     const clock = new FakeClock()
     keeper = new Keeper(clock, () => {})
