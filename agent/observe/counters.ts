@@ -15,6 +15,7 @@ import {
   type ScalarName,
   scalar,
   scalars,
+  slotsOf,
   statusClasses,
   stream,
 } from './series.ts'
@@ -26,7 +27,7 @@ const expiryMs = 600_000
 const sweepMs = 60_000
 
 /** A number of slots in a row. */
-interface Place {
+export interface Place {
   slots: Float64Array
   first: number
   readonly stretch: number
@@ -137,7 +138,7 @@ export class Counters {
     cell: lazily((kind: CellKind) =>
       this.#allocate(
         kind,
-        1,
+        slotsOf(kind),
         cells[kind].map(() => other),
       ),
     ),
@@ -198,15 +199,21 @@ export class Counters {
    * @param labels values in the order of `cells`, all from closed sets
    */
   count(kind: CellKind, service: Key, labels: readonly string[], amount = 1): void {
+    const { slots, first } = this.cell(kind, service, labels)
+    slots[first]! += amount
+  }
+
+  /** The slots that `count` adds to the first of: for this moment only, since they may expire. */
+  cell(kind: CellKind, service: Key, labels: readonly string[]): Place {
     const owner = this.#owner(service)
     const key = `${kind} ${labels.join(' ')}`
     let place = owner.cells.get(key)
     if (place === undefined && this.#isFull()) place = this.#others.cell(kind)
     else if (place === undefined) {
-      place = this.#allocate(kind, 1, labels)
+      place = this.#allocate(kind, slotsOf(kind), labels)
       owner.cells.set(key, place)
     }
-    place.slots[place.first]! += amount
+    return place
   }
 
   /** Counts another attempt at a request. */

@@ -25,6 +25,9 @@ export const stream = {
   size: 3,
 } as const
 
+/** What the pods of a workload on this node answered: durations by bucket (bucketOf), then their sum in ms. */
+export const served = { buckets: 0, sumMs: 19, size: 20 } as const
+
 /** Counters that are touched rarely: one slot for each set of labels. All label values come from closed sets. */
 export const cells = {
   /** Requests that the mesh ended, by reason (and the class of the status that went down before it). */
@@ -39,9 +42,18 @@ export const cells = {
   mirrors: ['namespace', 'service', 'port', 'target', 'outcome'],
   /** Changes of breakers, by the backend they belong to. */
   breakers: ['namespace', 'service', 'port', 'state'],
+  /** How long the pods of a workload took; more than one slot: `served`. Counted only where other names are wanted. */
+  served: ['namespace', 'workload'],
+  /** What they answered, by status. */
+  answered: ['namespace', 'workload', 'status'],
 } as const
 
 export type CellKind = keyof typeof cells
+
+/** Slots of each kind. */
+export function slotsOf(kind: CellKind): number {
+  return kind === 'served' ? served.size : 1
+}
 
 /** Status classes as labels, by their number. */
 export const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'] as const

@@ -6,6 +6,7 @@ import type { Exchange } from '../../agent/exchange.ts'
 import type { IdentityMessage } from '../../agent/identity/messages.ts'
 import { limitMemory } from '../../agent/limits/shared.ts'
 import type { FromThread } from '../../agent/mesh/thread.ts'
+import { borrowedMetrics } from '../../agent/observe/borrowed.ts'
 import { Gatherer } from '../../agent/observe/gather.ts'
 import { pathMetrics, type Sample } from '../../agent/observe/metrics.ts'
 import type { Recorder } from '../../agent/outbound/settle.ts'
@@ -85,7 +86,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
   const messages: FromThread[] = []
   const gatherer = new Gatherer()
   const shelf = gatherer.join(0)
-  const metrics = pathMetrics(gatherer)
+  const metrics = [...pathMetrics(gatherer), ...borrowedMetrics(gatherer, config.metricsAs)]
   const thread = startThread(
     { config, thread: 0, threads: 1, limits: limitMemory(1) },
     (message) => {
