@@ -45,6 +45,8 @@ export class Ports {
   /** By port as it is opened. */
   private readonly listeners = new Map<number, Listener>()
   private readonly failures = new Map<number, PortFailure>()
+  /** What ports stood for that are closed now; connections of then may still be open. */
+  private readonly former = new Map<number, string>()
   private version = ''
   private isClosed = false
 
@@ -59,18 +61,20 @@ export class Ports {
     const { entryPort } = this.options
     this.failures.clear()
     for (const [port, listener] of this.listeners) {
-      if (listener.meaning !== fixed && !snapshot.ports.has(port)) this.shut(port, listener)
+      if (listener.meaning === fixed || snapshot.ports.has(port)) continue
+      this.former.set(port, listener.meaning)
+      this.shut(port, listener)
     }
     this.open(entryPort, 0, fixed)
     this.openTunnel()
     for (const [port, { service }] of snapshot.ports) {
       const meaning = service === null ? 'shared' : service.uid
       const listener = this.listeners.get(port)
+      const before = listener?.meaning ?? this.former.get(port) ?? meaning
+      this.former.delete(port)
       if (listener === undefined) this.open(port, port, meaning)
-      else if (listener.meaning !== meaning) {
-        listener.meaning = meaning
-        this.options.onChanged(port)
-      }
+      else listener.meaning = meaning
+      if (before !== meaning) this.options.onChanged(port)
     }
     this.settle()
   }

@@ -279,4 +279,32 @@ describe('opaque connections', () => {
       expect(servers[0]!.connections).to.have.length(0)
     })
   })
+
+  for (const way of ['at once', 'after a while without it'] as const) {
+    it(`closes a port's connections when it comes to stand for another Service ${way}`, async () => {
+      await open()
+      const { caller, endpoint } = await joined()
+      const other = {
+        kind: 'port',
+        name: String(dbPort),
+        port: 5432,
+        service: { name: 'shop/db', uid: 'uid-reborn' },
+      } as const
+      const reborn = service('shop/db', {
+        uid: 'uid-reborn',
+        ports: [{ number: 5432, name: 'tcp-db', protocol: 'tcp', splits: [] }],
+      })
+      if (way !== 'at once') {
+        await agent.remove({ kind: 'port', name: String(dbPort), gone: true })
+        caller.send('kept')
+        expect(await endpoint.read(4), 'while nobody else has the port').to.equal('kept')
+      }
+      await agent.apply(reborn, other)
+      await until(() => caller.isClosed && endpoint.isClosed, 'the end of both sides')
+      expect(caller.isReset).to.equal(true)
+      const next = await call()
+      next.send('hello')
+      expect(await (await servers[0]!.next()).read(5)).to.equal('hello')
+    })
+  }
 })
