@@ -17,7 +17,7 @@ export interface LostOptions {
   readonly localAddress?: string | undefined
   /** Whether there should still be an agent at a place: else nobody looks for it any longer. */
   readonly isPeer: (place: PeerPlace) => boolean
-  /** It does not answer: its sessions are of no use. */
+  /** It is silent on its sessions, and its kernel does not answer either: they are of no use. */
   readonly onLost: (place: PeerPlace) => void
   /** It answers again. */
   readonly onFound: (place: PeerPlace) => void
@@ -56,13 +56,16 @@ export class LostPeers {
     if (!this.#waits.has(place.address)) this.#knock(place)
   }
 
-  /** A connection could not be made: he is lost until one can. */
+  /**
+   * A connection could not be made: he is lost until one can. Sessions go on: an agent that ends takes no new connections and
+   * serves those that it has.
+   */
   lose(place: PeerPlace): void {
     const { address } = place
-    if (this.#lost.has(address)) return
-    this.#lost.add(address)
-    this.version++
-    this.#options.onLost(place)
+    if (!this.#lost.has(address)) {
+      this.#lost.add(address)
+      this.version++
+    }
     if (!this.#waits.has(address)) this.#later(place)
   }
 
@@ -76,20 +79,19 @@ export class LostPeers {
     const { clock, localAddress } = this.#options
     const { address, port } = place
     const socket = connect({ host: address, port, ...(localAddress === undefined ? {} : { localAddress }) })
-    const settle = (isThere: boolean) => {
+    const settle = (answer: 'open' | 'refused' | 'none') => {
       cancel()
       this.#waits.delete(address)
-      if (isThere) this.#find(place)
-      else {
-        this.lose(place)
-        this.#later(place)
+      if (answer === 'open') {
+        this.#find(place)
+        return
       }
+      if (answer === 'none') this.#options.onLost(place)
+      this.lose(place)
     }
     // If this thread was the one that stood still, the answer is there already, and is looked at first.
-    const timer = clock.setTimeout(
-      () => setImmediate(() => this.#waits.get(address) === cancel && settle(false)),
-      knockMs,
-    )
+    const late = () => this.#waits.get(address) === cancel && settle('none')
+    const timer = clock.setTimeout(() => setImmediate(() => setImmediate(late)), knockMs)
     timer.unref()
     const cancel = () => {
       clock.clearTimeout(timer)
@@ -98,14 +100,13 @@ export class LostPeers {
       socket.destroy()
     }
     socket.unref()
-    socket.once('connect', () => settle(true))
-    socket.once('error', () => settle(false))
+    socket.once('connect', () => settle('open'))
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => settle(code === 'ECONNREFUSED' ? 'refused' : 'none'))
     this.#waits.set(address, cancel)
   }
 
   #later(place: PeerPlace): void {
     const { clock, isPeer } = this.#options
-    if (this.#waits.has(place.address)) return
     const timer: Timer = clock.setTimeout(() => {
       this.#waits.delete(place.address)
       if (isPeer(place)) this.#knock(place)

@@ -119,14 +119,14 @@ describe('mesh: TLS between agents', () => {
     tunnel = await testTunnel({ root })
     tunnel.server.close()
     const { error } = await open(tunnel.dialer, tunnel.target())
-    expect(error).to.include({ reason: 'connect_failed', retryable: true })
+    expect(error).to.include({ reason: 'no_peer', retryable: true })
     expect(error!.message).to.include(`127.0.0.1:${tunnel.port}`)
   })
 
   it('is no_identity while there is no certificate for the caller', async () => {
     tunnel = await testTunnel({ root, client: testCredentials(root), dial: { connectMs: 100 } })
     const { error } = await open(tunnel.dialer, tunnel.target())
-    expect(error!.reason).to.be.oneOf(['no_identity', 'connect_failed'])
+    expect(error!.reason).to.be.oneOf(['no_identity', 'no_peer'])
   })
 })
 

@@ -55,6 +55,19 @@ describe('outbound endpoint', () => {
     const bare = endpoint('10.0.3.1', { node: 'node3' })
     const foreign = endpoint('192.0.2.1', { node: '' })
 
+    it('leaves those of peers that do not answer aside, as long as there are others', () => {
+      const lost = { version: 0, size: 0, has: (address: string) => lost.size > 0 && address === '10.0.9.9' }
+      const chooser = new Chooser({ fuses, random: seededRandom(1), isDirect: false, lost })
+      const both = backend([here, there])
+      const far = backend([there])
+      expect(spread(chooser, both, 50).size).to.equal(2)
+      Object.assign(lost, { version: 1, size: 1 })
+      expect([...spread(chooser, both, 50).keys()]).to.deep.equal(['10.0.1.1'])
+      expect([...spread(chooser, far, 5).keys()]).to.deep.equal(['10.0.2.1'])
+      Object.assign(lost, { version: 2, size: 0 })
+      expect(spread(chooser, both, 50).size).to.equal(2)
+    })
+
     it('has no_endpoint where none is ready', () => {
       expect(reason(chooser().choose(now, backend([]), get, null, 0))).to.equal('no_endpoint')
     })
