@@ -19,6 +19,7 @@ import { startPipeline } from './pipeline.ts'
 import { resolve } from './resolve/resolve.ts'
 import { type Handler, startServer } from './serve.ts'
 import { translate } from './translate/translate.ts'
+import { startSpread } from './transmit/spread.ts'
 import { openTransmitter } from './transmit/transmitter.ts'
 import { openCallers } from './update/callers.ts'
 import { openUpdater } from './update/updater.ts'
@@ -126,6 +127,11 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   })
   parts.admission = admission
 
+  const stopSpread = startSpread({
+    ...{ clock, log, settings, world: observer.world, shed: transmitter.shed },
+    sessions: () => transmitter.sessions,
+  })
+
   const election = startElection({
     api,
     clock,
@@ -149,6 +155,7 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     // Nothing is written any more before another replica may lead.
     await updater.stop()
     await election.stop()
+    await stopSpread()
     await transmitter.close()
     await link.close(1000)
     await admission.stop()

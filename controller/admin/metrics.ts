@@ -10,6 +10,7 @@ import type { Pipeline } from '../pipeline.ts'
 import type { Transmitter } from '../transmit/transmitter.ts'
 import type { Updater } from '../update/updater.ts'
 import { authorityMetrics } from './authority.ts'
+import { transmitMetrics } from './transmit.ts'
 
 /** The parts that metrics are read from; null until the part has started. */
 export interface Parts {
@@ -88,26 +89,14 @@ export function openMetrics(parts: Parts): Metrics {
     for (const { reflector } of parts.observer?.reflectors() ?? [])
       set.inc({ kind: reflector.kind }, reflector.failures)
   })
+  counter('weft_controller_reflector_rejected_total', 'Objects of a kind that could not be read', ['kind'], (set) => {
+    for (const { reflector } of parts.observer?.reflectors() ?? [])
+      set.inc({ kind: reflector.kind }, reflector.rejected)
+  })
   counter('weft_controller_reflector_lists_total', 'Complete lists of a kind', ['kind'], (set) => {
     for (const { reflector } of parts.observer?.reflectors() ?? []) set.inc({ kind: reflector.kind }, reflector.lists)
   })
-  gauge(
-    'weft_controller_agents',
-    'Agents with a session here: in force what was sent (current), not yet (behind), or the last snapshot refused',
-    ['state'],
-    (set) => {
-      const count = { current: 0, behind: 0, refused: 0 }
-      for (const agent of parts.transmitter?.agents() ?? []) {
-        if (agent.isConnected) count[agentState(agent)]++
-      }
-      for (const [state, number] of Object.entries(count)) set.set({ state }, number)
-    },
-  )
-  gauge('weft_controller_agent_contract', 'Agents with a session here, by contract version', ['version'], (set) => {
-    for (const { isConnected, contract } of parts.transmitter?.agents() ?? []) {
-      if (isConnected) set.inc({ version: String(contract) })
-    }
-  })
+  transmitMetrics(gauge, counter, () => parts.transmitter)
   gauge('weft_controller_problems', 'Problems of observed objects', ['reason'], (set) => {
     for (const { reason } of parts.pipeline?.last?.translation.problems ?? []) set.inc({ reason })
   })
@@ -144,10 +133,4 @@ export function openMetrics(parts: Parts): Metrics {
     text: () => registry.metrics(),
     contentType: registry.contentType,
   }
-}
-
-/** What an agent made of what it was sent. */
-export function agentState(agent: { sent: string; applied: string; error: unknown }): 'current' | 'behind' | 'refused' {
-  if (agent.error !== null) return 'refused'
-  return agent.sent === agent.applied ? 'current' : 'behind'
 }

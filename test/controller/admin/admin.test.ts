@@ -1,7 +1,8 @@
 // The controller's admin port, asked over HTTP.
 
 import { expect } from 'chai'
-import { openAdmin } from '../../../controller/admin/admin.ts'
+import { request } from 'undici'
+import { openAdmin, openStats } from '../../../controller/admin/admin.ts'
 import { openMetrics, type Parts } from '../../../controller/admin/metrics.ts'
 import { openLedger } from '../../../controller/admin/ready.ts'
 import type { RunningAuthority } from '../../../controller/authority/start.ts'
@@ -10,12 +11,13 @@ import type { Election } from '../../../controller/observe/lease.ts'
 import type { Observer } from '../../../controller/observe/observer.ts'
 import type { Pipeline } from '../../../controller/pipeline.ts'
 import { type Server, startServer } from '../../../controller/serve.ts'
-import { makeFrame } from '../../../controller/transmit/frame.ts'
+import { openTrack } from '../../../controller/transmit/track.ts'
 import type { AgentState, Transmitter } from '../../../controller/transmit/transmitter.ts'
 import type { Updater } from '../../../controller/update/updater.ts'
 
-describe('admin port', () => {
+describe('stats and admin port', () => {
   let server: Server
+  let stats: Server
   let blockers: string[]
   let parts: Parts
 
@@ -29,14 +31,16 @@ describe('admin port', () => {
       updater: null,
       election: null,
       authority: null,
+      admission: null,
     }
     const ledger = openLedger()
     ledger.add(() => blockers)
     const metrics = openMetrics(parts)
     server = await startServer('127.0.0.1', 0, [openAdmin({ parts, ledger, metrics })])
+    stats = await startServer('127.0.0.1', 0, [openStats({ parts, ledger, metrics })])
   })
 
-  afterEach(() => server.close(100))
+  afterEach(() => Promise.all([server.close(100), stats.close(100)]))
 
   async function get(path: string, method = 'GET') {
     const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method })
@@ -45,20 +49,32 @@ describe('admin port', () => {
 
   function agent(state: Partial<AgentState>): AgentState {
     const rest = { node: 'n', pod: 'p', podUid: 'u', contract: 1, since: 1, transactions: 1, bytes: 1, error: null }
-    return { ...rest, isConnected: true, sent: 'v', applied: 'v', ...state }
+    const account = { acks: 3, rejections: 1, lagMs: 1500, fulls: 1 }
+    return { ...rest, ...account, isConnected: true, sent: 'v', applied: 'v', ...state }
   }
 
   function fill(): void {
     const problem = { reason: 'RootNotFound' }
     const peer = { kind: 'peer' as const, name: 'node1', address: '10.0.0.1', port: 15008 }
     const pod = { ...peer, name: 'mine' }
-    const encoded = (resource: typeof peer) => ({ resource, text: JSON.stringify(resource), hash: resource.name })
+    const trackOf = (resource: typeof peer) => {
+      const track = openTrack()
+      track.advance([{ resource, text: JSON.stringify(resource), hash: resource.name }])
+      return track
+    }
     parts.observer = {
       reflectors: () => [
         {
           part: 'pods',
           objects: 7,
-          reflector: { kind: 'Pod', path: '/api/v1/pods', liveAt: systemClock.now() - 3000, lists: 2, failures: 1 },
+          reflector: {
+            kind: 'Pod',
+            path: '/api/v1/pods',
+            liveAt: systemClock.now() - 3000,
+            lists: 2,
+            failures: 1,
+            rejected: 4,
+          },
         },
       ],
     } as unknown as Observer
@@ -71,16 +87,14 @@ describe('admin port', () => {
       },
     } as unknown as Pipeline
     parts.transmitter = {
+      encoded: 11,
       agents: () => [
         agent({}),
         agent({ applied: 'old' }),
         agent({ error: { version: 'v', message: 'm' } }),
         agent({ isConnected: false }),
       ],
-      target: (node: string) => ({
-        common: makeFrame([encoded(peer)]),
-        node: makeFrame(node === 'node1' ? [encoded(pod)] : []),
-      }),
+      target: (node: string) => ({ common: trackOf(peer), node: node === 'node1' ? trackOf(pod) : openTrack() }),
     } as unknown as Transmitter
     parts.updater = { writes: new Map([['create Service', 3]]), failures: 2 } as unknown as Updater
     parts.election = { isLeader: true } as unknown as Election
@@ -104,10 +118,27 @@ describe('admin port', () => {
 
   it('is ready when nothing is missing, and names what is', async () => {
     blockers = ['listing Pod: 403', 'first pass']
-    expect(await get('/readyz')).to.deep.equal({ status: 503, text: 'not ready\n' })
-    expect((await get('/readyz?verbose')).text).to.equal('waiting for: listing Pod: 403\nwaiting for: first pass\n')
+    const text = 'waiting for: listing Pod: 403\nwaiting for: first pass\n'
+    for (const path of ['/readyz', '/readyz?verbose']) expect(await get(path)).to.deep.equal({ status: 503, text })
     blockers = []
     expect(await get('/readyz')).to.deep.equal({ status: 200, text: 'ok\n' })
+  })
+
+  it('shows what it knows of tenants on the admin port alone, and there to no page of a browser', async () => {
+    fill()
+    const ask = async (port: number, path: string, headers: Record<string, string> = {}) =>
+      (await request(`http://127.0.0.1:${port}${path}`, { headers })).statusCode
+    for (const path of ['topology', 'snapshot', 'authority', 'agents', 'reflectors'].map((page) => `/debug/${page}`)) {
+      expect(await ask(stats.port, path), path).to.equal(404)
+      expect(await ask(server.port, path), path).to.equal(200)
+      expect(await ask(server.port, path, { host: 'evil.example' }), path).to.equal(403)
+      expect(await ask(server.port, path, { origin: 'http://evil.example' }), path).to.equal(403)
+      expect(await ask(server.port, path, { 'sec-fetch-site': 'same-site' }), path).to.equal(403)
+    }
+    for (const path of ['/livez', '/readyz', '/metrics']) {
+      expect(await ask(stats.port, path, { host: 'weft-controller.weft-system' }), path).to.equal(200)
+    }
+    expect(await ask(server.port, '/__proto__')).to.equal(404)
   })
 
   it('measures before and after the parts have started', async () => {
@@ -123,6 +154,14 @@ describe('admin port', () => {
       'weft_controller_agents{state="behind"} 1',
       'weft_controller_agents{state="refused"} 1',
       'weft_controller_agent_contract{version="1"} 3',
+      'weft_controller_agent_lag_seconds{node="n"} 1.5',
+      'weft_controller_agent_reports_total{node="n",result="applied"} 9',
+      'weft_controller_agent_reports_total{node="n",result="refused"} 3',
+      'weft_controller_agent_transactions_total{node="n",kind="full"} 3',
+      'weft_controller_agent_transactions_total{node="n",kind="delta"} 0',
+      'weft_controller_agent_bytes_total{node="n"} 3',
+      'weft_controller_encodings_total 11',
+      'weft_controller_reflector_rejected_total{kind="Pod"} 4',
       'weft_controller_problems{reason="RootNotFound"} 2',
       'weft_controller_services 1',
       'weft_controller_writes_total{verb="create",kind="Service"} 3',

@@ -69,6 +69,10 @@ describe('transmitter', () => {
       ['weft-system/agent-2', agentPod('agent-2', 'node2')],
       ['weft-system/agent-3', agentPod('agent-3', 'node3', { phase: 'Failed' })],
       ['weft-system/other', agentPod('other', 'node1', { labels: {} })],
+      ...Array.from({ length: 10 }, (_each, index): [string, ReturnType<typeof agentPod>] => [
+        `weft-system/agent-${index + 10}`,
+        agentPod(`agent-${index + 10}`, `node${index + 10}`),
+      ]),
     ]),
   }
 
@@ -198,33 +202,98 @@ describe('transmitter', () => {
     expect(transmitter.agents().filter(({ isConnected }) => isConnected)).to.have.length(1)
   })
 
-  it('lets a slow agent skip states, without a growing queue', async () => {
-    const filler = 'x'.repeat(1000)
-    // Texts that gzip can't shrink much, so that the socket's buffers fill.
-    const bulk = (round: number) =>
-      Array.from({ length: 8000 }, (_each, index) =>
-        peer(`node-${index}`, createHash('sha512').update(`${round} ${index}`).digest('hex') + filler.slice(0, 10)),
-      )
+  it('queues nothing for a slow agent; one that has missed too much gets a fresh full snapshot, and others notice nothing', async () => {
+    const bulk = (round: number, more: Encoded[] = []) => [
+      ...Array.from({ length: 6000 }, (_each, index) =>
+        peer(`node-${index}`, createHash('sha512').update(`${round} ${index}`).digest('hex')),
+      ),
+      ...more,
+    ]
     transmitter.publish(bulk(0), new Map())
     const slow = await open('node1', 'agent-1')
     const fast = await open('node2', 'agent-2')
     await Promise.all([slow.transaction(1), fast.transaction(1)])
     slow.pause()
-    const rounds = 40
-    for (let round = 1; round <= rounds; round++) {
+    const state = (pod: string) => transmitter.agents().find((each) => each.pod === pod)!
+    // Until one is under way that the socket does not take any more.
+    let isTaking = true
+    let round = 1
+    for (; isTaking; round++) {
+      transmitter.publish(bulk(round), new Map())
+      await fast.transaction(1 + round)
+      isTaking = await until(() => state('agent-1').transactions === round + 1, '', 500).then(
+        () => true,
+        () => false,
+      )
+    }
+    const taken = state('agent-1').transactions
+    const last = round + 6
+    for (; round < last; round++) {
       transmitter.publish(bulk(round), new Map())
       await fast.transaction(1 + round)
     }
-    transmitter.publish([peer('last')], new Map())
-    await fast.transaction(rounds + 2)
-    const sent = transmitter.agents().find(({ pod }) => pod === 'agent-1')!.transactions
-    expect(sent, 'transactions to the slow agent').to.be.lessThan(rounds / 2)
+    expect(state('agent-1').transactions, 'one is under way, none waits').to.equal(taken)
+    const { encoded } = transmitter
     slow.resume()
-    await until(() => slow.resources.size === 1)
-    expect([...slow.resources.keys()]).to.deep.equal(['peer last'])
-    expect(slow.versions.at(-1)).to.equal(fast.versions.at(-1))
-    expect(slow.versions.length).to.be.lessThan(rounds / 2 + 2)
-  }).timeout(60_000)
+    await until(() => slow.versions.at(-1) === fast.versions.at(-1))
+    expect([...slow.resources]).to.have.deep.members([...fast.resources])
+    expect(slow.messages.filter((each) => each.type === 'begin').map((each) => each.full)).to.deep.equal([
+      true,
+      ...Array.from({ length: slow.versions.length - 2 }, () => false),
+      true,
+    ])
+    expect(state('agent-1')).to.include({ fulls: 2 })
+    expect(transmitter.encoded - encoded, 'nothing but that was encoded for it').to.equal(1)
+    // The other's next is a delta as ever.
+    transmitter.publish(bulk(last - 1, [peer('one')]), new Map())
+    await fast.transaction(last + 1)
+    expect(state('agent-2')).to.include({ fulls: 1 })
+    expect(fast.messages.slice(-3).map((each) => each.type)).to.deep.equal(['begin', 'set', 'commit'])
+  }).timeout(30_000)
+
+  it('encodes a change once, whatever the number of agents', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const all = await Promise.all(
+      Array.from({ length: 10 }, (_each, index) => open(`node${index + 10}`, `agent-${index + 10}`)),
+    )
+    await Promise.all(all.map((each) => each.transaction(1)))
+    const { encoded } = transmitter
+    transmitter.publish([peer('a'), peer('b')], new Map())
+    await Promise.all(all.map((each) => each.transaction(2)))
+    // The common part, and that there is nothing new of pods.
+    expect(transmitter.encoded - encoded).to.equal(2)
+  })
+
+  it('knows of each agent what it has in force, since when not, and what it refused', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const link = await open('node1', 'agent-1')
+    await link.transaction(1)
+    const state = () => transmitter.agents()[0]!
+    await until(() => state().lagMs > 0)
+    const first = link.versions[0]!
+    await report({ node: 'node1', pod: 'agent-1', version: first, error: null })
+    expect(state()).to.include({ lagMs: 0, acks: 1, rejections: 0, fulls: 1 })
+    transmitter.publish([peer('b')], new Map())
+    await link.transaction(2)
+    const refusal = { version: link.versions[1]!, message: 'no' }
+    await report({ node: 'node1', pod: 'agent-1', version: first, error: refusal })
+    await until(() => state().lagMs > 0)
+    expect(state()).to.include({ acks: 1, rejections: 1 })
+    await report({ node: 'node1', pod: 'agent-1', version: link.versions[1]!, error: null })
+    expect(state()).to.include({ lagMs: 0, acks: 2, rejections: 1, error: null })
+  })
+
+  it('lets agents go when it has too many of them, some time within the given', async () => {
+    transmitter.publish([peer('a')], new Map())
+    const all = await Promise.all([10, 11, 12, 13].map((index) => open(`node${index}`, `agent-${index}`)))
+    await Promise.all(all.map((each) => each.transaction(1)))
+    transmitter.shed(2, 100)
+    await until(() => transmitter.sessions === 2)
+    await until(() => all.filter(({ isEnded }) => isEnded).length === 2)
+    expect(all.every(({ headers }) => headers.connection === 'close')).to.equal(true)
+    transmitter.shed(9, 0)
+    await until(() => transmitter.sessions === 0)
+  })
 
   it('refuses contract versions that it does not speak, and says which it does', async () => {
     transmitter.publish([], new Map())
