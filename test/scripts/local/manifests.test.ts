@@ -84,7 +84,7 @@ describe('manifests', () => {
     })
   })
 
-  it('let the controller write nothing but Services, Events and status outside its namespace', () => {
+  it('let the controller write nothing but Services, locks, Events and status outside its namespace', () => {
     const role = base.find(({ kind }) => kind === 'ClusterRole')!
     const rules = role['rules'] as { resources: string[]; verbs: string[] }[]
     const readOnly = new Set(['get', 'list', 'watch'])
@@ -94,7 +94,16 @@ describe('manifests', () => {
     const status = ['trafficsplits', 'traffictargets', 'httproutegroups', 'tcproutes', 'udproutes'].map(
       (one) => `${one}/status`,
     )
-    expect(written).to.deep.equal(['services', 'events', ...status, 'tokenreviews'])
+    expect(written).to.have.members([
+      'services',
+      // Locks.
+      'networkpolicies',
+      'events',
+      ...status,
+      // The root in our own webhook, by name.
+      'validatingwebhookconfigurations',
+      'tokenreviews',
+    ])
     expect(rules.flatMap(({ resources, verbs }) => [...resources, ...verbs])).to.not.include('*')
   })
 
