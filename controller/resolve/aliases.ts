@@ -25,7 +25,8 @@ export function chooseAlias(node: ServiceNode, world: World, settings: Settings,
   }
   const other = world.services.get(toKey(namespace, name))
   if (!other) return name
-  if (isOurs(other, settings) && other.metadata.labels?.[labels.service] === nameOf(node.key)) return name
+  const { [labels.service]: standsFor = nameOf(node.key) } = other.metadata.labels ?? {}
+  if (isOurs(other, settings) && standsFor === nameOf(node.key)) return name
   problems.warn(
     'AliasNameTaken',
     'metadata.name',
@@ -50,7 +51,7 @@ export function chooseShadows(
   for (const { node, problems } of oldestFirst) {
     const name = shadowName(node.key)
     const other = world.services.get(toKey(settings.namespace, name))
-    const isForeign = other !== undefined && !standsFor(other.metadata.labels ?? {}, node.key)
+    const isForeign = other !== undefined && !standsFor(other, node)
     if (isForeign || owners.has(name)) {
       problems.error(
         'ShadowNameTaken',
@@ -64,7 +65,10 @@ export function chooseShadows(
   }
 }
 
-function standsFor(of: Record<string, string>, key: string): boolean {
+/** By its labels; without them, by the UID that it was written for. */
+function standsFor({ metadata }: Service, { key, ref }: ServiceNode): boolean {
+  const { labels: of = {}, annotations = {} } = metadata
+  if (of[labels.service] === undefined) return annotations[labels.uid] === ref.uid
   return toKey(of[labels.namespace] ?? '', of[labels.service] ?? '') === key
 }
 

@@ -7,11 +7,19 @@ import { labels, manager } from './names.ts'
 import { type Problems, quote } from './problem.ts'
 import type { Settings } from './settings.ts'
 
-/** Whether the controller wrote this Service. */
-export function isOurs(service: Service, settings: Settings): boolean {
-  const { name, namespace, labels: own = {} } = service.metadata
-  if (namespace === settings.namespace && name === settings.meshService) return true
-  return own[labels.managedBy] === manager && own[labels.service] !== undefined
+/** What it takes to know our own Services. */
+export type OwnNames = Pick<Settings, 'namespace' | 'meshService' | 'aliasSuffix'>
+
+/**
+ * Whether the controller wrote this Service, and may change or delete it. The label of who manages it is not enough: what
+ * manifests install may carry that, too. Nor must our labels be there: somebody may have taken them off.
+ */
+export function isOurs({ metadata }: Service, { namespace, meshService, aliasSuffix }: OwnNames): boolean {
+  const { name, labels: own = {}, annotations = {}, ownerReferences = [] } = metadata
+  const isInside = metadata.namespace === namespace
+  if (isInside && (name === meshService || annotations[labels.uid] !== undefined)) return true
+  if (own[labels.managedBy] === manager && own[labels.service] !== undefined) return true
+  return ownerReferences.some((owner) => owner.kind === 'Service' && name === owner.name + aliasSuffix)
 }
 
 /** Whether nothing in this namespace is ever enrolled. */

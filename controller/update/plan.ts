@@ -2,7 +2,7 @@
 // of a plan.
 
 import { type KubeObject, keyOf, type Service } from '../observe/objects.ts'
-import { labels, manager } from '../resolve/names.ts'
+import { isOurs, type OwnNames } from '../resolve/enrol.ts'
 import type { DesiredService } from '../translate/desired.ts'
 
 export type Step =
@@ -27,18 +27,18 @@ const ourPrefix = 'weft.dev/'
 
 /**
  * Compares the desired Services with the observed ones.
- * @param mesh namespace and name of the mesh Service
+ * @param mesh what our Services are known by
  */
 export function planServices(
   desired: readonly DesiredService[],
   actual: ReadonlyMap<string, Service>,
-  mesh: { namespace: string; meshService: string },
+  mesh: OwnNames,
 ): Plan {
   const plan: Plan = { withdraw: [], addresses: [], aliases: [], cleanup: [] }
   const wanted = new Map(desired.map((each) => [keyOf(each), each]))
 
   for (const [key, service] of actual) {
-    const isReplaced = wanted.has(key) && wanted.get(key)!.spec.type === service.spec.type
+    const isReplaced = wanted.has(key) && isOneKind(wanted.get(key)!, service)
     if (isReplaced || !isOurs(service, mesh) || service.metadata.deletionTimestamp !== undefined) continue
     const group = service.spec.type === 'ExternalName' ? plan.withdraw : plan.cleanup
     group.push({ verb: 'delete', key, actual: service })
@@ -57,24 +57,16 @@ export function planServices(
   return plan
 }
 
-/** Whether the controller wrote a Service and may change or delete it. */
-export function isOurs(service: Service, mesh: { namespace: string; meshService: string }): boolean {
-  const { labels: own = {}, namespace, name } = service.metadata
-  if (own[labels.managedBy] !== manager) return false
-  // That label alone does not make it ours: what manifests install may carry it too.
-  return own[labels.service] !== undefined || (namespace === mesh.namespace && name === mesh.meshService)
+/** Whether one can become the other: an alias has no address, and an address is given for life. */
+function isOneKind(desired: DesiredService, actual: Service): boolean {
+  return (desired.spec.type === 'ExternalName') === (actual.spec.type === 'ExternalName')
 }
 
-function stepFor(
-  key: string,
-  desired: DesiredService,
-  actual: Service | undefined,
-  mesh: { namespace: string; meshService: string },
-): Step[] {
+function stepFor(key: string, desired: DesiredService, actual: Service | undefined, mesh: OwnNames): Step[] {
   if (actual === undefined) return [{ verb: 'create', key, desired }]
   // Taken by somebody else (resolve says so in a problem), on its way out, or to be deleted because its type is wrong.
   if (!isOurs(actual, mesh) || actual.metadata.deletionTimestamp !== undefined) return []
-  if (actual.spec.type !== desired.spec.type) return []
+  if (!isOneKind(desired, actual)) return []
   const text = JSON.stringify(desired)
   if (inOrder.get(actual) === text) return []
   const body = merge(desired, actual)
@@ -96,7 +88,8 @@ function merge(desired: DesiredService, actual: Service): Service {
   }
   if (ownerReferences !== undefined) metadata.ownerReferences = ownerReferences
   const spec: Service['spec'] = { ...actual.spec, ...desired.spec }
-  if (desired.spec.type === 'ClusterIP' && isSamePorts(desired.spec.ports, actual.spec.ports)) {
+  const isSameType = desired.spec.type === actual.spec.type
+  if (desired.spec.type === 'ClusterIP' && isSameType && isSamePorts(desired.spec.ports, actual.spec.ports)) {
     spec.ports = actual.spec.ports!
   }
   return { ...actual, metadata, spec }

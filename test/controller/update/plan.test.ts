@@ -2,10 +2,11 @@
 
 import { expect } from 'chai'
 import type { Service } from '../../../controller/observe/objects.ts'
+import { isOurs } from '../../../controller/resolve/enrol.ts'
 import type { DesiredService } from '../../../controller/translate/desired.ts'
-import { isOurs, planServices, type Step } from '../../../controller/update/plan.ts'
+import { planServices, type Step } from '../../../controller/update/plan.ts'
 
-const mesh = { namespace: 'weft-system', meshService: 'weft' }
+const mesh = { namespace: 'weft-system', meshService: 'weft', aliasSuffix: '-mesh' }
 const managedBy = { 'app.kubernetes.io/managed-by': 'weft' }
 
 function standing(service: string): Record<string, string> {
@@ -134,11 +135,43 @@ describe('plan of Services', () => {
   })
 
   it('touches nothing that is not ours, though it has the name or half of the labels', () => {
-    const taken = stored(desiredAlias('reviews'), { labels: {} })
+    const taken = stored(desiredAlias('reviews'), { labels: {}, ownerReferences: [] })
     const other = stored(desiredMesh(15010), { name: 'weft-controller', labels: managedBy })
-    const copied = stored(desiredAlias('reviews'), { name: 'copy', labels: { 'weft.dev/service': 'reviews' } })
+    const copied = stored(desiredAlias('reviews'), {
+      ...{ name: 'copy', labels: { 'weft.dev/service': 'reviews' } },
+    })
     expect(steps(planServices([desiredAlias('reviews')], world(taken, other, copied), mesh))).to.deep.equal({})
     expect([taken, other, copied].map((each) => isOurs(each, mesh))).to.deep.equal([false, false, false])
+  })
+
+  const shadow = () => {
+    const desired = desiredMesh(5432)
+    const annotations = { 'weft.dev/uid': 'uid-db' }
+    desired.metadata = { ...desired.metadata, name: 'db-1', labels: standing('db'), annotations }
+    return desired
+  }
+
+  for (const [what, desired] of [
+    ['the mesh Service', desiredMesh(80)],
+    ['an alias', desiredAlias('reviews')],
+    ['a shadow Service', shadow()],
+  ] as const) {
+    it(`gives ${what} its labels back`, () => {
+      const actual = world(stored(desiredMesh(80)), stored(desired, { labels: { team: 'x' } }))
+      const plan = planServices([desiredMesh(80), desired], actual, mesh)
+      const [step] = [...plan.addresses, ...plan.aliases]
+      if (step?.verb !== 'replace') throw new Error(JSON.stringify(steps(plan)))
+      expect(step.body.metadata.labels).to.deep.equal({ ...desired.metadata.labels, team: 'x' })
+    })
+  }
+
+  it('makes a mesh Service that became a NodePort a ClusterIP again, with its address', () => {
+    const actual = stored(desiredMesh(80))
+    actual.spec = { ...actual.spec, type: 'NodePort', ports: [{ ...actual.spec.ports![0]!, nodePort: 30_080 }] }
+    const [step] = planServices([desiredMesh(80)], world(actual), mesh).addresses
+    if (step?.verb !== 'replace') throw new Error('not replaced')
+    expect(step.body.spec).to.include({ type: 'ClusterIP', clusterIP: '10.96.0.7' })
+    expect(step.body.spec.ports![0]).to.not.have.property('nodePort')
   })
 
   it('waits for what is being deleted', () => {
