@@ -3,6 +3,7 @@
 // handle a second time, which stands here alone; `WEFT_NO_ONREAD=1` falls back to 'data' events.
 
 import { connect, createServer, type NetConnectOpts, type Server, Socket } from 'node:net'
+import { DirectWriter } from './direct.ts'
 import { noHandler, type Wire, type WireHandler } from './wire.ts'
 
 /** One read takes at most this much. */
@@ -22,9 +23,11 @@ export class TcpWire implements Wire {
   private readonly socket: Socket
   private error: Error | null = null
   private isPaused: boolean
+  private readonly writer: DirectWriter
 
   constructor(socket: Socket, isPaused: boolean) {
     this.socket = socket
+    this.writer = new DirectWriter(socket, () => this.handler.onDrain())
     this.isPaused = isPaused
     this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
     socket.on('end', () => this.handler.onEnd())
@@ -39,7 +42,7 @@ export class TcpWire implements Wire {
   }
 
   get backlogBytes(): number {
-    return this.socket.writableLength
+    return this.writer.backlogBytes
   }
 
   /** Address and port of our own side: where an accepted connection came in. */
@@ -54,15 +57,15 @@ export class TcpWire implements Wire {
   }
 
   writeText(text: string): boolean {
-    return this.socket.write(text, 'latin1')
+    return this.writer.text(text)
   }
 
   writeCopy(chunk: Buffer, start: number, end: number): boolean {
-    return this.socket.write(Buffer.copyBytesFrom(chunk, start, end - start))
+    return this.writer.bytes(Buffer.copyBytesFrom(chunk, start, end - start))
   }
 
   writeBytes(bytes: Buffer): boolean {
-    return this.socket.write(bytes)
+    return this.writer.bytes(bytes)
   }
 
   pause(): void {
