@@ -3,7 +3,7 @@
 // understood completely is refused.
 
 import { MeshError } from '../errors.ts'
-import { FieldLines, fieldBlock, isInteresting, readLength, readTokens } from './fields.ts'
+import { FieldLines, fieldBlock, isPlainKeepAlive, knownName, readLength, readTokens } from './fields.ts'
 import { canonicalPath, isQuery, parseAuthority } from './target.ts'
 
 export type Framing = 'none' | 'length' | 'chunked' | 'close'
@@ -121,12 +121,15 @@ export class RequestHead {
     if (methodEnd <= 0 || targetEnd <= methodEnd + 1 || targetEnd > lineEnd) {
       throw new MeshError('bad_request', 'the request line is malformed')
     }
-    this.method = text.slice(0, methodEnd)
-    if (!token.test(this.method)) throw new MeshError('bad_request', 'the method is malformed')
+    this.method = text.startsWith('GET ') ? 'GET' : text.slice(0, methodEnd)
+    if (this.method !== 'GET' && !token.test(this.method)) throw new MeshError('bad_request', 'the method is malformed')
     this.rawTarget = text.slice(methodEnd + 1, targetEnd)
+    if (text.startsWith('HTTP/1.1\r', targetEnd + 1)) {
+      this.version = 1
+      return
+    }
     const version = text.slice(targetEnd + 1, lineEnd)
-    if (version === 'HTTP/1.1') this.version = 1
-    else if (version === 'HTTP/1.0') this.version = 0
+    if (version === 'HTTP/1.0') this.version = 0
     else if (/^HTTP\/\d\.\d$/.test(version)) throw new MeshError('version_refused', `${version} was asked for`)
     else throw new MeshError('bad_request', 'the HTTP version is malformed')
   }
@@ -140,7 +143,8 @@ export class RequestHead {
       const lineEnd = text.indexOf('\r\n', at)
       const colon = text.indexOf(':', at)
       if (++count > limits.headers) throw new MeshError('head_too_large', `more than ${limits.headers} headers`)
-      if (isInteresting(text, at, colon - at)) this.readField(lines.nameAt(at, colon), at, colon, lineEnd, seen)
+      const name = knownName(text, at, colon)
+      if (name !== '') this.readField(name, at, colon, lineEnd, seen)
       at = lineEnd + 2
     }
     lines.count = count
@@ -224,7 +228,7 @@ export class RequestHead {
   }
 
   private settleTarget(hostLine: string | null): void {
-    if (refusedMethods.has(this.method)) throw new MeshError('method_refused', this.method)
+    if (this.method !== 'GET' && refusedMethods.has(this.method)) throw new MeshError('method_refused', this.method)
     if (hostLine === null && this.version === 1) throw new MeshError('bad_request', 'Host is missing')
     const raw = this.rawTarget
     if (raw === '*') {
@@ -249,7 +253,7 @@ export class RequestHead {
     const path = mark === -1 ? raw : raw.slice(0, mark)
     this.query = mark === -1 ? '' : raw.slice(mark + 1)
     const canonical = canonicalPath(path)
-    if (canonical === null || !isQuery(this.query)) {
+    if (canonical === null || (mark !== -1 && !isQuery(this.query))) {
       throw new MeshError('bad_request', 'the path is malformed or ambiguous')
     }
     this.path = canonical
@@ -294,6 +298,10 @@ export class RequestHead {
   private settleConnection(connection: string | null, upgrade: string): void {
     this.isKeepAlive = this.version === 1
     if (connection === null) return
+    if (isPlainKeepAlive(connection)) {
+      this.isKeepAlive = true
+      return
+    }
     const options = readTokens(connection)
     this.isKeepAlive = !options.includes('close') && (this.version === 1 || options.includes('keep-alive'))
     if (upgrade !== '' && options.includes('upgrade') && this.canSwitch(upgrade)) this.upgrade = upgrade
@@ -348,5 +356,6 @@ function readDeadline(value: string): number {
 }
 
 function countVia(value: string): number {
+  if (value === '1.1 weft') return 1
   return value.split(',').filter((entry) => entry.trim().toLowerCase() === '1.1 weft').length
 }

@@ -2,7 +2,7 @@
 // `upstream_invalid`, and its connection is not used again.
 
 import { MeshError } from '../errors.ts'
-import { FieldLines, fieldBlock, isInteresting, readLength, readTokens } from './fields.ts'
+import { FieldLines, fieldBlock, isPlainKeepAlive, knownName, readLength, readTokens } from './fields.ts'
 import type { Framing, HeadLimits } from './head.ts'
 
 const statusLine = /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?$/
@@ -55,12 +55,17 @@ export class ResponseHead {
   /** @returns the position behind the status line */
   private parseLine(text: string): number {
     const lineEnd = text.indexOf('\r\n')
+    // The common line is compared, all others are matched.
+    if (text.startsWith('HTTP/1.1 200 OK\r\n')) {
+      this.version = 1
+      this.status = 200
+      this.phrase = 'OK'
+      return lineEnd + 2
+    }
     this.version = text.charCodeAt(7) - 0x30
     this.status = Number(text.slice(9, 12))
     this.phrase = text.slice(13, lineEnd)
-    // The common line is compared, all others are matched.
-    const isPlain = text.startsWith('HTTP/1.1 200 OK\r\n')
-    if (!isPlain && !statusLine.test(text.slice(0, lineEnd))) {
+    if (!statusLine.test(text.slice(0, lineEnd))) {
       throw new MeshError('upstream_invalid', 'the status line is malformed')
     }
     return lineEnd + 2
@@ -75,7 +80,8 @@ export class ResponseHead {
       const lineEnd = text.indexOf('\r\n', at)
       const colon = text.indexOf(':', at)
       if (++count > limits.headers) throw new MeshError('upstream_invalid', `more than ${limits.headers} headers`)
-      if (isInteresting(text, at, colon - at)) this.readField(lines.nameAt(at, colon), at, colon, lineEnd, seen)
+      const name = knownName(text, at, colon)
+      if (name !== '') this.readField(name, at, colon, lineEnd, seen)
       at = lineEnd + 2
     }
     lines.count = count
@@ -128,6 +134,10 @@ export class ResponseHead {
   private settleConnection(connection: string | null): void {
     this.isKeepAlive = this.version === 1
     if (connection === null) return
+    if (isPlainKeepAlive(connection)) {
+      this.isKeepAlive = true
+      return
+    }
     const options = readTokens(connection)
     if (options.includes('close')) this.isKeepAlive = false
     else if (options.includes('keep-alive')) this.isKeepAlive = true

@@ -20,7 +20,7 @@ const overlong = /%C[01]|%E0%[89]|%F0%8/i
  * @returns the canonical path, or null for one that two readers may take differently
  */
 export function canonicalPath(path: string): string | null {
-  if (plainPath.test(path)) return path
+  if (path === '/' || plainPath.test(path)) return path
   if (!allowedPath.test(path) || overlong.test(path)) return null
   let isBad = false
   const decoded = path.replace(encoded, (triplet, hex: string | undefined) => {
