@@ -215,7 +215,18 @@ eachCluster('controller', (cluster) => {
     expect(found[0]!.involvedObject).to.include({ kind: 'TrafficSplit', name: 'canary', uid: meta.uid })
     expect(found.every(({ count }) => count === 1)).to.equal(true)
     await cluster.objects.service(shop, 'reviews-v2', http)
-    await until(async () => (await status()).join() === 'Accepted=True Accepted,ResolvedRefs=True ResolvedRefs')
+    await until(async () => (await status()).every((each) => each.includes('=True ')))
+    expect(await status()).to.deep.equal([
+      'Accepted=True Accepted',
+      'ResolvedRefs=True ResolvedRefs',
+      'Enforced=True Enforced',
+    ])
+    await until(async () => {
+      const all = await cluster.objects.list<KubeEvent>(`/api/v1/namespaces/${shop}/events`)
+      return all.some(
+        ({ reason, message }) => reason === 'ProblemOver' && message.startsWith('BackendNotFound is over'),
+      )
+    }, 'the Event that it is over')
     const topology = JSON.parse((await first.get('/debug/topology')).text)
     expect(
       topology.problems.filter((each: { object: { namespace: string } }) => each.object.namespace === shop),
