@@ -1,6 +1,7 @@
 // A data thread's contents page: the two paths, put together step by step in their order. All proxying happens on data
 // threads, and nothing else does; thread.ts has what is not a step: messages, sampling, the way out.
 
+import type { LookupFunction } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 import { type Clock, systemClock } from './clock.ts'
 import { MeshError } from './errors.ts'
@@ -14,6 +15,7 @@ import { Admission } from './limits/admission.ts'
 import { LagGate } from './limits/lag.ts'
 import { Retries } from './limits/retry.ts'
 import { SharedLimits } from './limits/shared.ts'
+import { lookupOutside } from './lookup.ts'
 import { compileAll } from './mesh/compile.ts'
 import type { Endpoint } from './mesh/endpoint.ts'
 import { Holder } from './mesh/holder.ts'
@@ -48,6 +50,8 @@ export interface Surroundings {
   clock: Clock
   /** Numbers in [0, 1). */
   random: () => number
+  /** How names of hosts outside are looked up. */
+  lookup?: LookupFunction
   /** Told of each exchange beside counters and access log. */
   recorders?: readonly Recorder[]
 }
@@ -131,6 +135,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     poolMost: config.limits.poolPerEndpoint,
     isPlain,
     dial,
+    lookup: surroundings.lookup ?? lookupOutside(config.addresses),
   })
   const mirror = new Mirror({
     snapshot,

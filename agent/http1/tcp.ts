@@ -2,7 +2,7 @@
 // (measured: a quarter of the CPU of a small request). For accepted sockets Node offers that only by wrapping the raw
 // handle a second time, which stands here alone; `WEFT_NO_ONREAD=1` falls back to 'data' events.
 
-import { connect, createServer, type NetConnectOpts, type Server, Socket } from 'node:net'
+import { connect, createServer, type LookupFunction, type NetConnectOpts, type Server, Socket } from 'node:net'
 import { DirectWriter } from './direct.ts'
 import { noHandler, type Wire, type WireHandler } from './wire.ts'
 
@@ -150,12 +150,13 @@ export function createTcpServer(onWire: (wire: TcpWire) => void): Server {
 
 /**
  * Opens a connection.
- * @param localAddress the address to connect from, or undefined for the system's choice
+ * @param target.localAddress the address to connect from, or undefined for the system's choice
+ * @param target.lookup finds the addresses of a name
  * @param done called once: with null when connected, else with the error (the wire is closed then)
  * @returns the wire; bytes may be written before it is connected
  */
 export function connectTcp(
-  target: { address: string; port: number; localAddress?: string },
+  target: { address: string; port: number; localAddress?: string; lookup?: LookupFunction },
   done: (error: Error | null) => void,
 ): TcpWire {
   let wire: TcpWire | null = null
@@ -163,6 +164,7 @@ export function connectTcp(
     host: target.address,
     port: target.port,
     ...(target.localAddress === undefined ? {} : { localAddress: target.localAddress }),
+    ...(target.lookup === undefined ? {} : { lookup: target.lookup }),
     allowHalfOpen: true,
     noDelay: true,
     ...(useOnread

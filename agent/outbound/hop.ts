@@ -1,6 +1,7 @@
 // Seventh step of the outbound path: a connection to the endpoint, pooled where one is idle, else new: to a pod of this
 // node directly, to another node through the tunnel.
 
+import type { LookupFunction } from 'node:net'
 import type { Protocol } from '../../controller/contract/resources.ts'
 import type { Clock } from '../clock.ts'
 import { MeshError } from '../errors.ts'
@@ -41,6 +42,8 @@ export interface HopOptions {
   readonly isPlain: (endpoint: Endpoint) => boolean
   /** For endpoints on other nodes, through the tunnel. */
   readonly dial: Dial
+  /** Finds hosts outside of the cluster. */
+  readonly lookup: LookupFunction
 }
 
 /** Counts of the connections to endpoints, for metrics. */
@@ -115,7 +118,8 @@ export class Hop {
     connectMs: number,
     done: (error: MeshError | null, wire: Wire | null) => void,
   ): () => void {
-    if (source === plain) return dialDirect(this.options.deadlines, endpoint, connectMs, done)
+    const { deadlines, lookup } = this.options
+    if (source === plain) return dialDirect(deadlines, endpoint, connectMs, done, lookup)
     return this.options.dial(endpoint, source, protocol, connectMs, done)
   }
 
@@ -158,12 +162,16 @@ function isDraining(wire: Wire): boolean {
   return isTunnel(wire) && wire.isDraining
 }
 
-/** Connects straight to the pod. */
+/**
+ * Connects straight to the pod, or to a host outside.
+ * @param lookup for endpoints that are names
+ */
 export function dialDirect(
   deadlines: Deadlines,
   endpoint: Endpoint,
   connectMs: number,
   done: (error: MeshError | null, wire: Wire | null) => void,
+  lookup?: LookupFunction,
 ): () => void {
   let isOver = false
   const finish = (error: Error | null, advice = '') => {
@@ -180,7 +188,9 @@ export function dialDirect(
       wire.destroy()
     },
   }
-  const wire: Wire = connectTcp({ address: endpoint.spec.address, port: endpoint.spec.port }, (error) => finish(error))
+  const { address, port } = endpoint.spec
+  const target = { address, port, ...(lookup === undefined ? {} : { lookup }) }
+  const wire: Wire = connectTcp(target, (error) => finish(error))
   deadlines.add(timed)
   return () => {
     isOver = true

@@ -1,5 +1,6 @@
 // A data thread in this process, with real sockets: what the wire suites and the mesh suites of the data path talk to.
 
+import type { LookupFunction } from 'node:net'
 import { type Clock, systemClock } from '../../agent/clock.ts'
 import { type AgentConfig, readConfig } from '../../agent/config.ts'
 import type { Exchange } from '../../agent/exchange.ts'
@@ -26,6 +27,8 @@ export interface AgentOptions {
   flags?: string[]
   clock?: Clock
   random?: () => number
+  /** How names of hosts outside are looked up; as in production unless told otherwise. */
+  lookup?: LookupFunction
   /** Beside the mesh and the caller's workload; none: a Service `shop/web` whose endpoints are `upstreams`. */
   resources?: Resource[]
   /** Name of the node. */
@@ -97,6 +100,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     {
       clock: options.clock ?? systemClock,
       random: options.random ?? Math.random,
+      ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
       recorders: [recorder],
     },
   )
