@@ -3,7 +3,9 @@
 
 import type { Logger } from 'pino'
 import type { Clock } from './clock.ts'
-import type { World } from './observe/world.ts'
+import type { ObjectRef } from './observe/objects.ts'
+import { emptyWorld, type World } from './observe/world.ts'
+import { openQuarantine } from './quarantine.ts'
 import type { Settings } from './resolve/settings.ts'
 import type { Topology } from './resolve/topology.ts'
 import type { Translation } from './translate/translate.ts'
@@ -23,7 +25,7 @@ export interface PipelineOptions {
   missing(): string[]
   world(): World
   resolve(world: World, settings: Settings, previous: Topology | null, nowMs: number): Topology
-  translate(topology: Topology, settings: Settings): Translation
+  translate(topology: Topology, settings: Settings, last: Pass | null): Translation
   /** Tells the agents. */
   publish(pass: Pass): void
   /** Tells the cluster: called after `publish`, so that agents know first. */
@@ -40,6 +42,8 @@ export interface Pipeline {
   readonly failures: number
   /** Why the last pass failed; empty if it did not. */
   readonly trouble: string
+  /** Objects that made a pass fail and are left as they were before. */
+  readonly isolated: readonly ObjectRef[]
   stop(): Promise<void>
 }
 
@@ -56,6 +60,7 @@ const idleMs = 60_000
 export function startPipeline(options: PipelineOptions): Pipeline {
   const { clock, log, settings } = options
   const stopping = new AbortController()
+  const quarantine = openQuarantine(clock, log)
   let poked = Promise.withResolvers<void>()
   let pokedAt = 0
   let lastPokeAt = 0
@@ -98,12 +103,30 @@ export function startPipeline(options: PipelineOptions): Pipeline {
     return result
   }
 
-  function pass(): void {
-    const startedAt = clock.now()
-    const world = options.world()
+  function make(world: World): Pass {
     const topology = measure('resolve', () => options.resolve(world, settings, last?.topology ?? null, clock.wall()))
-    const translation = measure('translate', () => options.translate(topology, settings))
-    const made: Pass = { world, topology, translation }
+    const translation = measure('translate', () => options.translate(topology, settings, last))
+    return { world, topology, translation }
+  }
+
+  /** A pass of the World as it is, or without the changes that make it fail. */
+  async function makeAny(): Promise<Pass> {
+    const world = quarantine.screen(options.world())
+    try {
+      return make(world)
+    } catch (thrown) {
+      const rest = await quarantine.isolate(last?.world ?? emptyWorld, world, make)
+      if (rest === null) throw thrown
+      return make(rest)
+    }
+  }
+
+  async function pass(): Promise<void> {
+    const startedAt = clock.now()
+    const { world, topology, translation } = await makeAny()
+    const isolated = quarantine.problems()
+    const problems = isolated.length === 0 ? translation.problems : [...translation.problems, ...isolated]
+    const made: Pass = { world, topology, translation: { ...translation, problems } }
     last = made
     measure('publish', () => options.publish(made))
     options.update(made)
@@ -127,10 +150,11 @@ export function startPipeline(options: PipelineOptions): Pipeline {
       waitMs = idleMs
       if (!isReady()) continue
       try {
-        pass()
+        await pass()
         trouble = ''
       } catch (thrown) {
-        // The stages attach what is wrong with an object to the object: this is a bug of ours. Agents keep what they have.
+        // The stages attach what is wrong with an object to the object, and one that they stumble over is isolated: this is
+        // a bug of ours that no object is to blame for. Agents keep what they have.
         failures++
         trouble = thrown instanceof Error ? thrown.message : String(thrown)
         waitMs = retryMs
@@ -156,6 +180,9 @@ export function startPipeline(options: PipelineOptions): Pipeline {
     },
     get trouble() {
       return trouble
+    },
+    get isolated() {
+      return quarantine.objects
     },
     async stop() {
       stopping.abort()

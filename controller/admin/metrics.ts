@@ -97,6 +97,14 @@ export function openMetrics(parts: Parts): Metrics {
     for (const { reflector } of parts.observer?.reflectors() ?? []) set.inc({ kind: reflector.kind }, reflector.lists)
   })
   transmitMetrics(gauge, counter, () => parts.transmitter)
+  gauge(
+    'weft_controller_isolated_objects',
+    'Objects that make a pass fail and are left as they were',
+    ['kind'],
+    (set) => {
+      for (const { kind } of parts.pipeline?.isolated ?? []) set.inc({ kind })
+    },
+  )
   gauge('weft_controller_problems', 'Problems of observed objects', ['reason'], (set) => {
     for (const { reason } of parts.pipeline?.last?.translation.problems ?? []) set.inc({ reason })
   })

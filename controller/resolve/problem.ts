@@ -43,6 +43,7 @@ export type ProblemReason =
   | 'MirrorInvalid'
   | 'NoBackendLeft'
   | 'NotEnrolled'
+  | 'NotProcessed'
   | 'PerRequestFeaturesUnavailable'
   | 'PortInvalid'
   | 'ProtocolUnsupported'

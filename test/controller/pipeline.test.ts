@@ -121,6 +121,7 @@ describe('pipeline', () => {
     await asleep()
     pipeline.poke()
     await tick(50)
+    await until(() => pipeline.trouble !== '')
     expect(pipeline).to.include({ passes: 0, failures: 1, trouble: 'a bug' })
     failing = false
     await tick(2000)
