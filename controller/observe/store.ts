@@ -1,7 +1,7 @@
-// The objects of one kind, as last seen. Readers get immutable views; a view is copied only when something changed since
-// the last one was taken.
+// The objects of one kind, as last seen. Readers get immutable views: the same one until something changes.
 
 import { type KubeObject, keyOf } from './objects.ts'
+import { Shelf } from './view.ts'
 
 export interface Store<T extends KubeObject> {
   /** An object was added or changed. @returns whether this is news */
@@ -18,36 +18,25 @@ export interface Store<T extends KubeObject> {
  * @param isSame whether a newer version of an object says nothing new; by default any new resourceVersion is news
  */
 export function openStore<T extends KubeObject>(isSame: (held: T, next: T) => boolean = hasSameVersion): Store<T> {
-  let objects = new Map<string, T>()
-  let shared = false
-
-  /** The map to write to: a copy if a view of the current one is out. */
-  function writable(): Map<string, T> {
-    if (shared) {
-      objects = new Map(objects)
-      shared = false
-    }
-    return objects
-  }
+  const objects = new Shelf<T>()
 
   function set(object: T): boolean {
     const key = keyOf(object)
     const held = objects.get(key)
     if (held !== undefined && isSameObject(held, object) && isSame(held, object)) return false
-    writable().set(key, object)
+    objects.set(key, object)
     return true
   }
 
   function remove(object: T): boolean {
-    const key = keyOf(object)
-    return objects.has(key) && writable().delete(key)
+    return objects.delete(keyOf(object))
   }
 
   function replace(next: readonly T[]): boolean {
     const keys = new Set(next.map(keyOf))
     let changed = false
     for (const key of [...objects.keys()]) {
-      if (!keys.has(key)) changed = writable().delete(key) || changed
+      if (!keys.has(key)) changed = objects.delete(key) || changed
     }
     for (const object of next) changed = set(object) || changed
     return changed
@@ -57,10 +46,7 @@ export function openStore<T extends KubeObject>(isSame: (held: T, next: T) => bo
     set,
     remove,
     replace,
-    view() {
-      shared = true
-      return objects
-    },
+    view: () => objects.view(),
     get size() {
       return objects.size
     },

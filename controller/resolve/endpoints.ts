@@ -3,32 +3,17 @@
 // nodes and pods is not believed.
 
 import { isIPv4 } from 'node:net'
-import type { EndpointSpec, Key } from '../contract/resources.ts'
+import type { EndpointSpec } from '../contract/resources.ts'
 import type { EndpointSlice, Service, ServicePort } from '../observe/objects.ts'
-import type { World } from '../observe/world.ts'
 import { type Guard, isHostAllowed } from './guard.ts'
-import { labels, toKey } from './names.ts'
+import { toKey } from './names.ts'
 import type { Pods } from './pods.ts'
 import { type Problems, quote } from './problem.ts'
 import type { Settings } from './settings.ts'
 
-/** Slices by the Service that they belong to. */
-export function groupSlices(world: World): Map<Key, EndpointSlice[]> {
-  const groups = new Map<Key, EndpointSlice[]>()
-  for (const slice of world.slices.values()) {
-    const service = slice.metadata.labels?.[labels.sliceOf]
-    if (service === undefined) continue
-    const key = toKey(slice.metadata.namespace ?? '', service)
-    const group = groups.get(key)
-    if (group) group.push(slice)
-    else groups.set(key, [slice])
-  }
-  return groups
-}
-
 export interface EndpointSource {
   guard: Guard
-  pods: Pods
+  pods: Pick<Pods, 'isAddressed'>
   settings: Settings
 }
 
@@ -144,7 +129,7 @@ function collect(
 function isAhead(
   slice: EndpointSlice,
   target: { kind?: string; namespace?: string; name?: string } | undefined,
-  pods: Pods,
+  pods: EndpointSource['pods'],
 ): boolean {
   if (target?.kind !== 'Pod' || target.name === undefined) return false
   return !pods.isAddressed(toKey(target.namespace ?? slice.metadata.namespace ?? '', target.name))

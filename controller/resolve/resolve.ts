@@ -8,18 +8,29 @@ import { chooseAlias, chooseShadows, serviceAddresses } from './aliases.ts'
 import { divide } from './divide.ts'
 import { readNamespace } from './enrol.ts'
 import { readGroup } from './groups.ts'
-import { makeGuard } from './guard.ts'
 import { chooseLocks, readLock } from './lock.ts'
-import { allocate, dedicatedOwner, readRecord, sharedOwner, type Wish } from './meshports.ts'
+import { allocate, dedicatedOwner, readRecord, restMs, sharedOwner, type Wish } from './meshports.ts'
 import { namespaceOf, toKey } from './names.ts'
-import { indexPods } from './pods.ts'
 import { Problems } from './problem.ts'
 import { readPortRoute } from './routes.ts'
-import { type ReadService, ServiceReader } from './services.ts'
+import { type ReadService, ServiceReader, withdrawnForMs } from './services.ts'
 import type { Settings } from './settings.ts'
 import { readSplits } from './splits.ts'
 import { enforcedAccounts, readTarget } from './targets.ts'
-import type { NamespaceNode, PortBook, Topology } from './topology.ts'
+import type { NamespaceNode, PortBook, ServiceNode, Topology } from './topology.ts'
+
+/** What a resolver goes on from: it has followed the world up to the topology that it is kept for. */
+interface Memory {
+  reader: ServiceReader
+  world: World
+  settings: Settings
+}
+
+/**
+ * Each is taken by the pass that goes on from its topology. Without one, everything is read anew: that is the only
+ * difference.
+ */
+const memories = new WeakMap<Topology, Memory>()
 
 /**
  * Works out the mesh from the world.
@@ -27,14 +38,47 @@ import type { NamespaceNode, PortBook, Topology } from './topology.ts'
  * @param nowMs milliseconds since the epoch
  */
 export function resolve(world: World, settings: Settings, previous: Topology | null, nowMs: number): Topology {
-  const pods = indexPods(world, settings)
+  const kept = previous === null ? undefined : memories.get(previous)
+  // Whatever goes wrong from here on, the next pass begins anew.
+  if (previous !== null) memories.delete(previous)
+  const memory = kept?.settings === settings ? kept : null
+  const reader = memory?.reader ?? new ServiceReader(settings)
+  reader.follow(world, previous)
+  const isSame = memory !== null && previous !== null && isSameBeside(memory.world, world) && isLasting(previous, nowMs)
+  const topology: Topology = isSame
+    ? { ...previous, services: reader.renewed() as ServiceNode[], nodes: reader.pods.nodes }
+    : putTogether(reader, world, settings, previous, nowMs)
+  memories.set(topology, { reader, world, settings })
+  return topology
+}
+
+/** What pods, nodes and slices say goes into endpoints, peers and workloads, and into nothing else. */
+const onlyEndpoints: readonly (keyof World)[] = ['pods', 'nodes', 'slices']
+
+function isSameBeside(before: World, after: World): boolean {
+  const parts = Object.keys(after) as (keyof World)[]
+  return parts.every((part) => before[part] === after[part] || onlyEndpoints.includes(part))
+}
+
+/** Whether nothing ends by the time alone. */
+function isLasting({ services, portBook }: Topology, nowMs: number): boolean {
+  if (portBook.resting.some(({ sinceMs }) => nowMs - sinceMs >= restMs)) return false
+  return services.every(({ withdrawnMs }) => withdrawnMs === null || nowMs - withdrawnMs < withdrawnForMs)
+}
+
+function putTogether(
+  reader: ServiceReader,
+  world: World,
+  settings: Settings,
+  previous: Topology | null,
+  nowMs: number,
+): Topology {
   const routes = readRoutes(world)
   const splits = readSplits(world.splits.values(), routes.groups, settings)
   const targets = [...world.targets.values()].map((object) =>
     readTarget(object, { ...routes, accounts: world.accounts }),
   )
 
-  const reader = new ServiceReader(world, { guard: makeGuard(world, settings, pods), pods, settings }, previous)
   const enrolled = reader.readEnrolled()
   for (const { node } of splits)
     for (const key of [node.root, ...node.backends.map(({ service }) => service)]) reader.readNamed(key)
@@ -54,19 +98,20 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
     settings,
   )
   const { sharedPorts, portBook } = assignPorts(enrolled, world, settings, previous?.portBook ?? null, nowMs)
+  const locks = chooseLocks(enrolled, world)
 
   const mesh = world.services.get(toKey(settings.namespace, settings.meshService))
   return {
     mesh: serviceAddresses(mesh),
     namespaces: readNamespaces(world, settings),
-    services: sorted([...services.values()]),
+    services: reader.settle(),
     splits: sorted(splits.map(({ node }) => node)),
     groups: sorted([...routes.groups.values()]),
     portRoutes: [...sorted([...routes.tcpRoutes.values()]), ...sorted([...routes.udpRoutes.values()])],
     targets: sorted(targets),
-    locks: chooseLocks(enrolled, world),
+    locks,
     accounts: enforcedAccounts(sorted(targets)).map(({ key, targets }) => ({ key, targets })),
-    nodes: pods.nodes,
+    nodes: reader.pods.nodes,
     sharedPorts,
     portBook,
   }

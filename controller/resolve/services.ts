@@ -2,15 +2,19 @@
 // while those that have just left the mesh.
 
 import type { Key, ServicePolicy } from '../contract/resources.ts'
-import { type EndpointSlice, keyOf, refOf, type Service } from '../observe/objects.ts'
-import type { World } from '../observe/world.ts'
+import { keyOf, refOf, type Service } from '../observe/objects.ts'
+import { keysChanged } from '../observe/view.ts'
+import { emptyWorld, type World } from '../observe/world.ts'
 import { readAnnotations } from './annotations.ts'
-import { type EndpointSource, endpointsOf, groupSlices, sliceNameOf } from './endpoints.ts'
+import { type EndpointSource, endpointsOf, sliceNameOf } from './endpoints.ts'
 import { isEnrolled } from './enrol.ts'
-import { isHostAllowed } from './guard.ts'
+import { type Guard, isHostAllowed, makeGuard, TakenIndex } from './guard.ts'
 import { namespaceOf, readServiceName, toKey } from './names.ts'
+import { PodIndex } from './pods.ts'
 import { Problems, quote } from './problem.ts'
 import { carriedAs, type Spoken, spokenOn } from './protocol.ts'
+import type { Settings } from './settings.ts'
+import { SliceIndex } from './slices.ts'
 import { createdAt } from './splits.ts'
 import type { PortNode, ServiceNode, Topology } from './topology.ts'
 
@@ -25,49 +29,129 @@ export interface ReadService {
   isDedicated: boolean
 }
 
-/** Reads Services into nodes, each at most once. */
-export class ServiceReader {
-  readonly found = new Map<Key, ReadService>()
-  readonly world: World
-  readonly source: EndpointSource
-  private readonly slices: ReadonlyMap<Key, EndpointSlice[]>
-  private readonly before: ReadonlyMap<Key, ServiceNode>
+/** A Service as it was read, before what other objects mean for it is hung on its node: never changed. */
+interface Reading {
+  node: ServiceNode
+  isDedicated: boolean
+}
 
-  /** @param previous the topology before; null at first */
-  constructor(world: World, source: EndpointSource, previous: Topology | null) {
-    this.world = world
-    this.source = source
-    this.slices = groupSlices(world)
-    this.before = new Map(previous?.services.map((node) => [node.key, node]))
+/**
+ * Reads Services into nodes, each at most once in a pass. It follows the world from one state to the next, and reads again
+ * only those for which something is different.
+ */
+export class ServiceReader {
+  /** Nodes of the pass under way, to be changed by whoever puts the topology together. */
+  found = new Map<Key, ReadService>()
+  readonly pods: PodIndex
+  private world: World = emptyWorld
+  private before: readonly ServiceNode[] = []
+  private readonly settings: Settings
+  private readonly slices = new SliceIndex()
+  private readonly taken: TakenIndex
+  private readonly guard: Guard
+  /** Enrolled Services, and others that have a problem. */
+  private readonly roll = new Map<Key, Reading>()
+  /** Others that something names. */
+  private readonly named = new Map<Key, Reading>()
+  /** Services by what else was looked at while they were read. */
+  private readonly byPod = new Relation()
+  private readonly byMirror = new Relation()
+  private stale: ReadonlySet<Key> = new Set()
+
+  constructor(settings: Settings) {
+    this.settings = settings
+    this.pods = new PodIndex(settings)
+    this.taken = new TakenIndex(settings)
+    this.guard = makeGuard(emptyWorld, settings, this.pods, this.taken)
   }
 
-  /** Reads all enrolled Services; others only if they have a problem. */
+  /**
+   * Goes on to another world.
+   * @param previous the topology of the one before
+   * @returns Services for which something is different; they have been read again
+   */
+  follow(world: World, previous: Topology | null): ReadonlySet<Key> {
+    const before = this.world
+    this.world = world
+    this.before = previous?.services ?? []
+    const stale = this.slices.follow(world)
+    const { addresses, keys } = this.pods.follow(world)
+    for (const address of new Set([...addresses, ...this.taken.follow(world)])) {
+      for (const key of this.slices.usersOf(address)) stale.add(key)
+    }
+    for (const pod of keys) for (const key of this.byPod.of(pod)) stale.add(key)
+    for (const service of keysChanged(before.services, world.services)) {
+      stale.add(service)
+      for (const key of this.byMirror.of(service)) stale.add(key)
+    }
+    const namespaces = new Set(keysChanged(before.namespaces, world.namespaces))
+    if (namespaces.size > 0) {
+      for (const [key, { metadata }] of world.services) if (namespaces.has(metadata.namespace ?? '')) stale.add(key)
+    }
+    for (const key of stale) this.judge(key)
+    this.stale = stale
+    return stale
+  }
+
+  /** Reads a Service anew if it is enrolled or has a problem. */
+  private judge(key: Key): void {
+    this.roll.delete(key)
+    this.named.delete(key)
+    this.byPod.forget(key)
+    this.byMirror.forget(key)
+    const service = this.world.services.get(key)
+    if (service === undefined) return
+    const problems = new Problems(refOf(service))
+    const namespace = this.world.namespaces.get(service.metadata.namespace ?? '')
+    const isWanted = isEnrolled(service, namespace, this.settings, problems)
+    if (!isWanted && problems.list.length === 0) return
+    this.roll.set(key, this.read(service, isWanted && !this.isRefused(service), problems))
+  }
+
+  /** Begins a pass: all enrolled Services; others only if they have a problem. @returns the enrolled ones */
   readEnrolled(): ReadService[] {
+    this.found = new Map()
     const enrolled: ReadService[] = []
-    for (const service of this.world.services.values()) {
-      const problems = new Problems(refOf(service))
-      const namespace = this.world.namespaces.get(service.metadata.namespace ?? '')
-      const isWanted = isEnrolled(service, namespace, this.source.settings, problems)
-      if (isWanted && !this.isRefused(service)) enrolled.push(this.add(service, true, problems))
-      else if (isWanted || problems.list.length > 0) this.add(service, false, problems)
+    for (const [key, reading] of this.roll) {
+      const read = this.open(key, reading)
+      if (read.node.isEnrolled) enrolled.push(read)
     }
     return enrolled
   }
 
+  private open(key: Key, { node, isDedicated }: Reading): ReadService {
+    const problems = new Problems(node.ref)
+    problems.list.push(...node.problems)
+    const ports = node.ports.map((port) => ({ ...port, splits: [] }))
+    const read = { node: { ...node, ports, problems: problems.list }, problems, isDedicated }
+    this.found.set(key, read)
+    return read
+  }
+
   /** Outside names are in the mesh only where a flag allows them. */
   private isRefused({ spec }: Service): boolean {
-    return spec.type === 'ExternalName' && !isHostAllowed(spec.externalName ?? '', this.source.settings)
+    return spec.type === 'ExternalName' && !isHostAllowed(spec.externalName ?? '', this.settings)
   }
 
   /** Reads a Service that something names, if it exists. */
   readNamed(key: Key): void {
-    const service = this.found.has(key) ? undefined : this.world.services.get(key)
-    if (service) this.add(service, false, new Problems(refOf(service)))
+    if (this.found.has(key)) return
+    const reading = this.reading(key)
+    if (reading !== null) this.open(key, reading)
+  }
+
+  private reading(key: Key): Reading | null {
+    const known = this.roll.get(key) ?? this.named.get(key)
+    const service = known === undefined ? this.world.services.get(key) : undefined
+    if (service === undefined) return known ?? null
+    const reading = this.read(service, false, new Problems(refOf(service)))
+    this.named.set(key, reading)
+    return reading
   }
 
   /** Keeps Services that were enrolled a short while ago. */
   readWithdrawn(nowMs: number): void {
-    for (const { key, ref, isEnrolled, withdrawnMs, shadow } of this.before.values()) {
+    for (const { key, ref, isEnrolled, withdrawnMs, shadow } of this.before) {
       const since = isEnrolled ? nowMs : withdrawnMs
       if (since === null || nowMs - since >= withdrawnForMs) continue
       if (this.found.get(key)?.node.isEnrolled || this.world.services.get(key)?.metadata.uid !== ref.uid) continue
@@ -79,7 +163,50 @@ export class ServiceReader {
     }
   }
 
-  private add(service: Service, isEnrolled: boolean, problems: Problems): ReadService {
+  /**
+   * The nodes of the topology before with the endpoints of now: for a world in which nothing else is different. What other
+   * objects mean for them stays.
+   * @returns the same list if there is nothing new
+   */
+  renewed(): readonly ServiceNode[] {
+    let nodes: ServiceNode[] | null = null
+    for (const key of this.stale) {
+      const at = indexOf(this.before, key)
+      const reading = at < 0 ? null : this.reading(key)
+      if (reading === null) continue
+      const old = this.before[at]!
+      const node = renew(old, reading.node)
+      if (JSON.stringify(node) === JSON.stringify(old)) continue
+      nodes ??= [...this.before]
+      nodes[at] = node
+      this.note(node, reading)
+    }
+    return nodes ?? this.before
+  }
+
+  /** Notes what a node of the topology was made of. */
+  private note(node: ServiceNode, { node: read }: Reading): void {
+    origins.set(node, read)
+  }
+
+  /**
+   * Ends a pass. Nodes that are as they were are the objects that they were, so that whoever made something of them need
+   * not do so again.
+   * @returns all nodes found, sorted by key
+   */
+  settle(): ServiceNode[] {
+    const nodes = [...this.found.values()].map(({ node }) => node).sort((a, b) => (a.key < b.key ? -1 : 1))
+    const kept = nodes.map((node) => {
+      const origin = (this.roll.get(node.key) ?? this.named.get(node.key))!
+      const old = this.before[indexOf(this.before, node.key)]
+      if (old !== undefined && origins.get(old) === origin.node && isSettled(old, node)) return old
+      this.note(node, origin)
+      return node
+    })
+    return kept
+  }
+
+  private read(service: Service, isEnrolled: boolean, problems: Problems): Reading {
     if (this.isRefused(service)) {
       problems.warn(
         'HostRefused',
@@ -103,15 +230,22 @@ export class ServiceReader {
     }
     const mirror = annotated.mirror === null ? null : this.readMirror(node, annotated.mirror, problems)
     if (mirror) node.policy.mirror = mirror
-    const isDedicated = isEnrolled && (annotated.isDedicated || ports.some(({ protocol }) => protocol !== 'http'))
-    const read = { node, problems, isDedicated }
-    this.found.set(node.key, read)
-    return read
+    return {
+      node,
+      isDedicated: isEnrolled && (annotated.isDedicated || ports.some(({ protocol }) => protocol !== 'http')),
+    }
   }
 
   private readPorts(service: Service, annotated: Spoken | null, isEnrolled: boolean, problems: Problems): PortNode[] {
-    const slices = this.slices.get(keyOf(service)) ?? []
-    const before = this.before.get(keyOf(service))
+    const key = keyOf(service)
+    const slices = this.slices.of(key)
+    const before = this.before[indexOf(this.before, key)]
+    const { guard, settings, pods } = this
+    const isAddressed = (pod: Key) => {
+      this.byPod.add(pod, key)
+      return pods.isAddressed(pod)
+    }
+    const source: EndpointSource = { guard, settings, pods: { isAddressed } }
     const known = before?.ref.uid === service.metadata.uid ? before.ports : []
     const ports: PortNode[] = []
     for (const [index, port] of (service.spec.ports ?? []).entries()) {
@@ -129,7 +263,7 @@ export class ServiceReader {
         protocol: carriedAs(spoken),
         meshPort: null,
         splits: [],
-        endpoints: endpointsOf(service, port, sliceName, slices, this.source, problems),
+        endpoints: endpointsOf(service, port, sliceName, slices, source, problems),
       })
     }
     return ports
@@ -142,12 +276,13 @@ export class ServiceReader {
     problems: Problems,
   ): ServicePolicy['mirror'] | null {
     const own = namespaceOf(node.key)
-    const name = readServiceName(to, own, this.source.settings)
+    const name = readServiceName(to, own, this.settings)
     if ('error' in name) {
       problems.error('MirrorInvalid', field, `${name.error}; nothing is mirrored`)
       return null
     }
     const key = toKey(own, name.name)
+    this.byMirror.add(key, node.key)
     const numbers = new Set(this.world.services.get(key)?.spec.ports?.map(({ port }) => port))
     if (key === node.key)
       problems.error('MirrorInvalid', field, "a Service can't mirror to itself; nothing is mirrored")
@@ -158,6 +293,67 @@ export class ServiceReader {
     } else return { service: key, percent }
     return null
   }
+}
+
+/** Which Services looked at something else. */
+class Relation {
+  private readonly services = new Map<Key, Set<Key>>()
+  private readonly others = new Map<Key, Key[]>()
+
+  of(other: Key): Iterable<Key> {
+    return this.services.get(other) ?? []
+  }
+
+  add(other: Key, service: Key): void {
+    const services = this.services.get(other) ?? new Set()
+    if (services.has(service)) return
+    this.services.set(other, services.add(service))
+    this.others.set(service, [...(this.others.get(service) ?? []), other])
+  }
+
+  forget(service: Key): void {
+    for (const other of this.others.get(service) ?? []) {
+      const services = this.services.get(other)
+      services?.delete(service)
+      if (services?.size === 0) this.services.delete(other)
+    }
+    this.others.delete(service)
+  }
+}
+
+/** What each node of a topology was read as. */
+const origins = new WeakMap<ServiceNode, ServiceNode>()
+
+/** A node with the endpoints and the problems of a newer reading, and all else as it was. */
+function renew(old: ServiceNode, read: ServiceNode): ServiceNode {
+  const ports = read.ports.map((port, at) => {
+    const { meshPort, splits } = old.ports[at]!
+    return { ...port, meshPort, splits }
+  })
+  const later = old.problems.slice(origins.get(old)!.problems.length)
+  return { ...old, ports, problems: [...read.problems, ...later] }
+}
+
+/** Whether two nodes that were read from the same are the same in what was hung on them. */
+function isSettled(a: ServiceNode, b: ServiceNode): boolean {
+  if (a.alias !== b.alias || a.withdrawnMs !== b.withdrawnMs || a.problems.length !== b.problems.length) return false
+  const isPlain = (port: PortNode, at: number) =>
+    port.meshPort === b.ports[at]!.meshPort && port.splits.length + b.ports[at]!.splits.length === 0
+  if (a.shadow === null && b.shadow === null && a.problems.length === 0 && a.ports.every(isPlain)) return true
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** Place of a key in a list that is sorted by key; -1: it is not there. */
+function indexOf(nodes: readonly ServiceNode[], key: Key): number {
+  let [low, high] = [0, nodes.length - 1]
+  while (low <= high) {
+    const middle = (low + high) >> 1
+    const found = nodes[middle]!.key
+    if (found === key) return middle
+    if (found < key) low = middle + 1
+    else high = middle - 1
+  }
+  return -1
 }
 
 function reportProtocol(index: number, protocol: string, problems: Problems): void {

@@ -3,15 +3,41 @@
 
 import type { EndpointsResource, Key, ServiceResource, Split } from '../contract/resources.ts'
 import type { PortNode, ServiceNode, SplitNode, Topology } from '../resolve/topology.ts'
+import { type Encoded, encode } from './encode.ts'
 
-export function serviceResources(topology: Topology): (ServiceResource | EndpointsResource)[] {
+export function encodedServices(topology: Topology): Encoded[] {
   const splits = new Map(topology.splits.map((split) => [split.key, split]))
   const reachable = reachableServices(topology)
-  return topology.services.flatMap((service): (ServiceResource | EndpointsResource)[] => {
-    if (reachable.has(service.key))
-      return [toService(service, splits), ...service.ports.map((port) => toEndpoints(service, port))]
-    return service.withdrawnMs === null ? [] : [toService(service, splits)]
-  })
+  const all: Encoded[] = []
+  for (const service of topology.services) {
+    if (reachable.has(service.key)) {
+      all.push(encodedService(service, splits))
+      for (const port of service.ports) all.push(encodedEndpoints(service, port))
+    } else if (service.withdrawnMs !== null) all.push(encodedService(service, splits))
+  }
+  return all
+}
+
+/** What was made of a node, and of a list of endpoints, which live on from topology to topology. */
+const madeServices = new WeakMap<ServiceNode, Encoded>()
+const madeEndpoints = new WeakMap<PortNode['endpoints'], Encoded>()
+
+function encodedService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): Encoded {
+  // What a split says stands on a node of its own.
+  if (service.ports.some((port) => port.splits.length > 0)) return encode(toService(service, splits))
+  const made = madeServices.get(service) ?? encode(toService(service, splits))
+  madeServices.set(service, made)
+  return made
+}
+
+/** The endpoints of one port. */
+export function encodedEndpoints(service: ServiceNode, port: PortNode): Encoded {
+  const resource = toEndpoints(service, port)
+  const known = madeEndpoints.get(port.endpoints)
+  if (known?.resource.name === resource.name) return known
+  const made = encode(resource)
+  madeEndpoints.set(port.endpoints, made)
+  return made
 }
 
 /** Enrolled Services and what traffic can go to from there. */

@@ -1,25 +1,18 @@
 // The third stage of the controller: the topology becomes the resources that agents get, and the Services that the
 // controller keeps in the cluster. Pure; what did not change has the same hash as before.
 
-import { hash } from 'node:crypto'
 import type { Resource } from '../contract/resources.ts'
 import type { Problem } from '../resolve/problem.ts'
 import type { Settings } from '../resolve/settings.ts'
-import type { Topology } from '../resolve/topology.ts'
+import type { MachineNode, PortNode, ServiceNode, Topology } from '../resolve/topology.ts'
 import { accessResources, namespaceResources } from './access.ts'
 import { type DesiredService, desiredServices } from './desired.ts'
+import { type Encoded, encode } from './encode.ts'
 import { type DesiredPolicy, desiredPolicies } from './lock.ts'
 import { meshResource, peerResources, portResources, workloadResources } from './mesh.ts'
-import { serviceResources } from './services.ts'
+import { encodedEndpoints, encodedServices } from './services.ts'
 
-/** A resource, encoded once. */
-export interface Encoded {
-  resource: Resource
-  /** Its JSON. */
-  text: string
-  /** Equal texts have equal hashes. */
-  hash: string
-}
+export type { Encoded } from './encode.ts'
 
 export interface Translation {
   /** Resources for every agent, sorted by kind and name. */
@@ -34,28 +27,98 @@ export interface Translation {
   problems: Problem[]
 }
 
-/** Turns a topology into what agents and the cluster are to be told. */
-export function translate(topology: Topology, settings: Settings): Translation {
-  const resources: Resource[] = [
+/** A topology with what was made of it. */
+export interface Translated {
+  topology: Topology
+  translation: Translation
+}
+
+/**
+ * Turns a topology into what agents and the cluster are to be told.
+ * @param last the topology before: what it shares with this one need not be done again. Without it the result is the same
+ */
+export function translate(topology: Topology, settings: Settings, last: Translated | null = null): Translation {
+  if (last !== null && isSameBesideEndpoints(last.topology, topology)) return renew(topology, last)
+  const few: Resource[] = [
     meshResource(topology, settings),
     ...accessResources(topology),
     ...namespaceResources(topology, settings),
     ...peerResources(topology, settings),
     ...portResources(topology),
-    ...serviceResources(topology),
   ]
   return {
-    common: resources.map(encode).sort(byName),
-    nodes: new Map(topology.nodes.map((node) => [node.name, workloadResources(node).map(encode).sort(byName)])),
+    common: [...few.map(encode), ...encodedServices(topology)].sort(byName),
+    nodes: new Map(topology.nodes.map((node) => [node.name, encodedWorkloads(node)])),
     services: desiredServices(topology, settings),
     policies: desiredPolicies(topology.locks, settings),
     problems: listProblems(topology),
   }
 }
 
-function encode(resource: Resource): Encoded {
-  const text = JSON.stringify(resource)
-  return { resource, text, hash: hash('sha1', text) }
+/** The translation before with other endpoints and workloads. */
+function renew(topology: Topology, { topology: before, translation }: Translated): Translation {
+  let { common, nodes } = translation
+  const services = topology.services.filter((service, at) => service !== before.services[at])
+  if (services.length > 0) common = [...common]
+  for (const service of services) {
+    for (const port of service.ports) {
+      const next = encodedEndpoints(service, port)
+      const at = placeOf(common, next)
+      if (at >= 0) common[at] = next
+    }
+  }
+  const machines = topology.nodes.filter((node, at) => node !== before.nodes[at])
+  if (machines.length > 0) nodes = new Map(nodes)
+  for (const node of machines) nodes.set(node.name, encodedWorkloads(node))
+  return { ...translation, common, nodes, problems: listProblems(topology) }
+}
+
+/** Where a resource of the same kind and name stands in a sorted list; -1: nowhere. */
+function placeOf(list: readonly Encoded[], wanted: Encoded): number {
+  let [low, high] = [0, list.length - 1]
+  while (low <= high) {
+    const middle = (low + high) >> 1
+    const order = byName(list[middle]!, wanted)
+    if (order === 0) return middle
+    if (order < 0) low = middle + 1
+    else high = middle - 1
+  }
+  return -1
+}
+
+function isSameBesideEndpoints(before: Topology, after: Topology): boolean {
+  const parts = Object.keys(after) as (keyof Topology)[]
+  if (!parts.every((part) => before[part] === after[part] || part === 'services' || part === 'nodes')) return false
+  return areAll(before.services, after.services, isSameService) && areAll(before.nodes, after.nodes, isSameMachine)
+}
+
+function areAll<T>(before: readonly T[], after: readonly T[], isAlike: (a: T, b: T) => boolean): boolean {
+  if (before === after) return true
+  return before.length === after.length && before.every((one, at) => one === after[at] || isAlike(one, after[at]!))
+}
+
+function isSameService(a: ServiceNode, b: ServiceNode): boolean {
+  const names = Object.keys(b) as (keyof ServiceNode)[]
+  const isSame = names.every((name) => a[name] === b[name] || name === 'ports' || name === 'problems')
+  return isSame && areAll(a.ports, b.ports, isSamePort)
+}
+
+function isSamePort(a: PortNode, b: PortNode): boolean {
+  const names = Object.keys(b) as (keyof PortNode)[]
+  return names.every((name) => a[name] === b[name] || name === 'endpoints' || name === 'sliceName')
+}
+
+function isSameMachine(a: MachineNode, b: MachineNode): boolean {
+  return a.name === b.name && a.agent === b.agent
+}
+
+/** Workloads by the node that they were made of. */
+const workloads = new WeakMap<MachineNode, Encoded[]>()
+
+function encodedWorkloads(node: MachineNode): Encoded[] {
+  const made = workloads.get(node) ?? workloadResources(node).map(encode).sort(byName)
+  workloads.set(node, made)
+  return made
 }
 
 function byName({ resource: a }: Encoded, { resource: b }: Encoded): number {
@@ -65,6 +128,9 @@ function byName({ resource: a }: Encoded, { resource: b }: Encoded): number {
 
 function listProblems(topology: Topology): Problem[] {
   const { namespaces, services, splits, groups, portRoutes, targets } = topology
-  const nodes = [...namespaces, ...services, ...splits, ...groups, ...portRoutes, ...targets]
-  return nodes.flatMap(({ problems }) => problems)
+  const all: Problem[] = []
+  for (const nodes of [namespaces, services, splits, groups, portRoutes, targets]) {
+    for (const { problems } of nodes) if (problems.length > 0) all.push(...problems)
+  }
+  return all
 }
