@@ -54,7 +54,7 @@ describe('chaos', function () {
     until(() => bed.agent.thread.outbound.open === connections, `${connections} connections`)
 
   describe('slow callers', () => {
-    it('slowloris: a head that dribbles ends with 408 after 10 s, on each of 100 connections', async () => {
+    it('7.49 slowloris: a head that dribbles ends with 408 after 10 s, on each of 100 connections', async () => {
       const callers = await Promise.all(Array.from({ length: 100 }, () => bed.caller()))
       await taken(100)
       const head = get('/', 'X-A: 1\r\n').slice(0, -2)
@@ -84,7 +84,7 @@ describe('chaos', function () {
       caller.destroy()
     })
 
-    it('a body that stops ends with 408 after 5 minutes, and the endpoint sees a reset', async () => {
+    it('7.49 a body that stops ends with 408 after 5 minutes, and the endpoint sees a reset', async () => {
       const { caller, endpoint } = await bed.begin(post('').replace('Length: 0', 'Length: 10'))
       await endpoint.readThrough('\r\n\r\n')
       caller.send('half ')
@@ -108,7 +108,7 @@ describe('chaos', function () {
       caller.destroy()
     })
 
-    it('a caller that does not read stops the endpoint, and is reset after 5 minutes', async () => {
+    it('7.51 a caller that does not read stops the endpoint, and is reset after 5 minutes', async () => {
       const { caller, endpoint } = await bed.begin(get())
       caller.socket.pause()
       await endpoint.readMessage()

@@ -153,6 +153,18 @@ describe('agent/observe/admin', () => {
     expect(level).to.equal('debug')
   })
 
+  it('7.55 reads neither deep JSON nor thousands of names', async () => {
+    const origin = await start(adminServer)
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000)
+    expect((await fetch(`${origin}/debug/log-level`, { method: 'PUT', body: deep })).status).to.equal(413)
+    const short = '['.repeat(500) + ']'.repeat(500)
+    expect((await fetch(`${origin}/debug/log-level`, { method: 'PUT', body: short })).status).to.equal(400)
+    const names = Array.from({ length: 5_000 }, (_, n) => `k${n}=v`).join('&')
+    const answer = await fetch(`${origin}/debug/permit?${names}`).catch((error: Error) => error)
+    if (!(answer instanceof Error)) expect(answer.status).to.be.within(400, 431)
+    expect((await fetch(`${origin}/readyz`)).status).to.be.oneOf([200, 503])
+  })
+
   it('takes profiles and heap snapshots of a thread, one at a time', async () => {
     const origin = await start(adminServer)
     expect(await (await fetch(`${origin}/debug/cpu-profile?seconds=2`)).text()).to.equal('0 2000')

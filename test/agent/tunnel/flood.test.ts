@@ -111,7 +111,7 @@ describe('tunnel: peers that break the rules', () => {
       () => Buffer.concat([hello, frame(types.headers, 4, 1, Buffer.from([0x80]))]),
     ],
     [
-      'a header block without end',
+      '7.43 a header block without end',
       codes.calm,
       () =>
         Buffer.concat([
@@ -121,7 +121,7 @@ describe('tunnel: peers that break the rules', () => {
         ]),
     ],
     [
-      'rapid resets',
+      '7.41 rapid resets',
       codes.calm,
       () =>
         Buffer.concat([
@@ -133,7 +133,7 @@ describe('tunnel: peers that break the rules', () => {
         ]),
     ],
     [
-      'resets that it provokes',
+      '7.42 resets that it provokes',
       codes.calm,
       () =>
         Buffer.concat([
@@ -152,19 +152,19 @@ describe('tunnel: peers that break the rules', () => {
         ['unknown', () => frame(99, 0, 0)],
       ] as const
     ).map(([what, make]): [string, number, () => Buffer] => [
-      `a flood of ${what} frames`,
+      `7.44 a flood of ${what} frames`,
       codes.calm,
       () => Buffer.concat([hello, ...Array.from({ length: 20_000 }, make)]),
     ]),
     [
-      'a flood of empty DATA frames',
+      '7.44 a flood of empty DATA frames',
       codes.calm,
       () => Buffer.concat([hello, ask(1), ...Array.from({ length: 20_000 }, () => frame(types.data, 0, 1))]),
     ],
   ]
 
   for (const [what, code, bytes] of cases) {
-    it(`ends the connection of one that sends ${what}`, async () => {
+    it(`ends the connection of one that sends: ${what}`, async () => {
       const other = await tunnel.pair()
       const ear = listen(other.far)
       socket.write(bytes())

@@ -288,9 +288,10 @@ describe('tunnel: our client with the server of node:http2', () => {
     await until(() => dialer.sessions()[0]!.streams === 0)
   })
 
-  it('waits for nothing when the server offers no stream at all', async () => {
+  it('7.45 waits for nothing when the server offers no stream at all, and says goodbye', async () => {
     onStream = () => {}
     server.updateSettings({ maxConcurrentStreams: 0 })
+    server.on('session', (session) => session.goaway())
     const impatient = makeDialer({
       credentials: testCredentials(root, 'shop/client'),
       clock: systemClock,
