@@ -53,12 +53,13 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
   const observer = startObserver({ api, clock, log, changed: () => pipeline.poke() })
   parts.observer = observer
 
+  const isLeader = () => parts.election?.isLeader ?? false
   const authority = startAuthority({
     api,
     clock,
     log,
     world: observer.world,
-    isLeader: () => parts.election?.isLeader ?? false,
+    isLeader,
     namespace: settings.namespace,
     trustDomain: settings.trustDomain,
     agentSelector: settings.agentSelector,
@@ -88,6 +89,7 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     settings,
     controller: config.pod,
     served: observer.served,
+    isLeader,
     noticed: callers.notices,
   })
   parts.updater = updater
@@ -121,7 +123,6 @@ async function start(config: ControllerConfig, log: Logger): Promise<() => Promi
     authority.tls,
   )
 
-  const isLeader = () => parts.election?.isLeader ?? false
   const admission = await startAdmission(config.address, config.admissionPort, {
     ...{ api, clock, log, settings, authority, isLeader },
   })

@@ -28,6 +28,7 @@ export interface ElectionOptions {
 }
 
 export interface Election {
+  /** By the clock of this moment: a process that was stopped for long and goes on knows at once that it may not lead. */
   readonly isLeader: boolean
   /** Who leads, as last seen; empty if nobody does. */
   readonly leader: string
@@ -179,7 +180,7 @@ export function startElection(options: ElectionOptions): Election {
 
   return {
     get isLeader() {
-      return isLeader
+      return isLeader && clock.now() < renewedAt + renewMs
     },
     get leader() {
       return leader

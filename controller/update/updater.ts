@@ -25,6 +25,8 @@ export interface UpdaterOptions {
   controller: string
   /** How an SMI kind is served; undefined: not at all. */
   served(part: SmiPart): Served | undefined
+  /** Whether leadership lasts at this very moment, whatever `lead` was told last; absent: it does. */
+  isLeader?(): boolean
   /** What agents have noticed of callers. */
   noticed(world: World): Notice[]
 }
@@ -65,7 +67,7 @@ export function openUpdater(options: UpdaterOptions): Updater {
   /** Problems met while writing, by the object that is to show them. */
   let refused: Notice[] = []
 
-  const mayWrite = () => isLeader && !stopping.signal.aborted
+  const mayWrite = () => isLeader && (options.isLeader?.() ?? true) && !stopping.signal.aborted
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
@@ -93,6 +95,12 @@ export function openUpdater(options: UpdaterOptions): Updater {
   }
 
   async function bring(pass: Pass): Promise<void> {
+    if (settled === null || !isSameToUs(settled, pass)) await writeObjects(pass)
+    const notices = [...pass.translation.problems, ...options.noticed(pass.world), ...refused]
+    await events.write(notices, mayWrite, (object) => isThere(pass.world, object))
+  }
+
+  async function writeObjects(pass: Pass): Promise<void> {
     const plan = planServices(pass.translation.services, pass.world.services, settings)
     const locks = planLocks(pass.translation.policies, pass.world.policies)
     const isLasting = ({ verb, key }: AnyStep) => verb === 'delete' || !isEnding(pass.world, key.split('/')[0]!)
@@ -100,8 +108,6 @@ export function openUpdater(options: UpdaterOptions): Updater {
       await takeAll(group.filter(isLasting))
     }
     failures += await statuses.write(pass, mayWrite)
-    const notices = [...pass.translation.problems, ...options.noticed(pass.world), ...refused]
-    await events.write(notices, mayWrite, (object) => isThere(pass.world, object))
   }
 
   async function takeAll(steps: readonly AnyStep[]): Promise<void> {
@@ -179,6 +185,18 @@ export function openUpdater(options: UpdaterOptions): Updater {
       await done
     },
   }
+}
+
+/** What comes and goes with endpoints is told to agents alone. */
+const notWritten: readonly (keyof World)[] = ['pods', 'nodes', 'slices']
+
+/** Whether two passes leave the same to be written. What was written is read back: then the world is another one. */
+function isSameToUs(a: Pass, b: Pass): boolean {
+  const parts = Object.keys(b.world) as (keyof World)[]
+  const isSame = parts.every((part) => a.world[part] === b.world[part] || notWritten.includes(part))
+  return (
+    isSame && a.translation.services === b.translation.services && a.translation.policies === b.translation.policies
+  )
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -126,6 +126,17 @@ describe('lease', () => {
     expect(one.election.isLeader).to.equal(true)
   })
 
+  it('is no longer held by a leader that was stopped for long, from the moment it goes on', async () => {
+    const one = await stand('one')
+    // Nothing of it has run meanwhile, not even what ends leadership: the first to be asked must know.
+    const { now } = one.clock
+    one.clock.now = () => now.call(one.clock) + 10_001
+    expect(one.election.isLeader).to.equal(false)
+    expect(one.events).to.deep.equal(['started'])
+    one.clock.now = now
+    expect(one.election.isLeader).to.equal(true)
+  })
+
   it('is given back on stop, and taken at once', async () => {
     const one = await stand('one')
     const two = await stand('two')
