@@ -2,6 +2,7 @@
 
 import type { Key } from '../contract/resources.ts'
 import { keyOf, type Pod } from '../observe/objects.ts'
+import { keysChanged } from '../observe/view.ts'
 import type { World } from '../observe/world.ts'
 
 export interface PodFacts {
@@ -63,25 +64,36 @@ function factsOf(pod: Pod, marks: AgentMarks): PodFacts {
 }
 
 /**
- * The index over the World of the moment. What is derived from its pods is kept until they change.
+ * The index over the World of the moment. It follows the pods: what that costs depends on how many changed.
  */
 export function podIndex(world: () => World, marks: AgentMarks): PodIndex {
-  let pods: World['pods'] | null = null
-  let running = new Set<string>()
-  let found: PodFacts[] = []
+  let pods: World['pods'] = new Map()
+  /** How many pods of an account a node runs. */
+  const running = new Map<string, number>()
+  const found = new Map<Key, PodFacts>()
+
+  function count(pod: Pod, by: number): void {
+    const { isLive, node, account } = factsOf(pod, marks)
+    // A pod in the host's network shares the node's address: it is never attributed an identity.
+    if (!isLive || pod.spec.hostNetwork === true) return
+    const name = `${node} ${account}`
+    const sum = (running.get(name) ?? 0) + by
+    if (sum === 0) running.delete(name)
+    else running.set(name, sum)
+  }
 
   function refresh(): World['pods'] {
     const current = world().pods
-    if (current === pods) return current
-    pods = current
-    running = new Set()
-    found = []
-    for (const pod of current.values()) {
-      const facts = factsOf(pod, marks)
-      // A pod in the host's network shares the node's address: it is never attributed an identity.
-      if (facts.isLive && pod.spec.hostNetwork !== true) running.add(`${facts.node} ${facts.account}`)
-      if (facts.isAgent) found.push(facts)
+    for (const key of keysChanged(pods, current)) {
+      const [old, next] = [pods.get(key), current.get(key)]
+      if (old !== undefined) count(old, -1)
+      found.delete(key)
+      if (next === undefined) continue
+      count(next, 1)
+      const facts = factsOf(next, marks)
+      if (facts.isAgent) found.set(key, facts)
     }
+    pods = current
     return current
   }
 
@@ -96,7 +108,7 @@ export function podIndex(world: () => World, marks: AgentMarks): PodIndex {
     },
     agents() {
       refresh()
-      return found
+      return [...found.values()]
     },
   }
 }

@@ -68,7 +68,10 @@ export function openTrack(): Track {
 
   function advance(resources: readonly Encoded[]): boolean {
     if (resources === newest) return false
+    const before = newest
     newest = resources
+    const replaced = replacedIn(before, resources)
+    if (replaced !== null) return follow(replaced.filter((each) => put(idOf(each), each)).map(idOf))
     const present = new Set<string>()
     const ids: string[] = []
     for (const each of resources) {
@@ -77,6 +80,10 @@ export function openTrack(): Track {
       if (put(id, each)) ids.push(id)
     }
     if (lines.size > present.size) ids.push(...keepOnly(present))
+    return follow(ids)
+  }
+
+  function follow(ids: string[]): boolean {
     if (ids.length === 0) return false
     serial++
     batches.clear()
@@ -172,6 +179,19 @@ export function openTrack(): Track {
 /** One version for two tracks together. */
 export function joinVersions(common: Track, node: Track): string {
   return createHash('sha256').update(`${common.version} ${node.version}`).digest('hex').slice(0, 16)
+}
+
+/** Those that stand where others of the same names stood; null: the lists differ in more than that. */
+function replacedIn(before: readonly Encoded[], after: readonly Encoded[]): Encoded[] | null {
+  if (before.length !== after.length) return null
+  const replaced: Encoded[] = []
+  for (let at = 0; at < after.length; at++) {
+    const [old, next] = [before[at]!, after[at]!]
+    if (old === next) continue
+    if (old.resource.kind !== next.resource.kind || old.resource.name !== next.resource.name) return null
+    replaced.push(next)
+  }
+  return replaced
 }
 
 function idOf({ resource }: Encoded): string {
