@@ -275,6 +275,11 @@ export class Downstream implements WireHandler {
       this.refuse(new MeshError('bad_request', 'the first byte is not that of a method'))
       return end
     }
+    // The line that some end with LF alone never becomes one of ours: the sender would wait for its time to run out.
+    if (hasBareFeed(chunk, at, end)) {
+      this.refuse(new MeshError('bad_request', 'a line ends with LF alone'))
+      return end
+    }
     return at
   }
 
@@ -296,4 +301,13 @@ export class Downstream implements WireHandler {
     this.phase = 'deaf'
     this.handler.onRefusal(error)
   }
+}
+
+/** Whether a line feed stands there without the carriage return before it (RFC 9112 section 2.2). */
+function hasBareFeed(chunk: Buffer, at: number, end: number): boolean {
+  const piece = chunk.subarray(at, end)
+  for (let feed = piece.indexOf(0x0a); feed !== -1; feed = piece.indexOf(0x0a, feed + 1)) {
+    if (piece[feed - 1] !== 0x0d) return true
+  }
+  return false
 }
