@@ -7,6 +7,7 @@ import { type Addresses, pairAddresses } from './addresses.ts'
 import { isOurs } from './enrol.ts'
 import { aliasName, labels, nameOf, namespaceOf, shadowName, toKey } from './names.ts'
 import { type Problems, quote } from './problem.ts'
+import { withdrawnForMs } from './services.ts'
 import type { Settings } from './settings.ts'
 import type { ServiceNode } from './topology.ts'
 
@@ -62,6 +63,28 @@ export function chooseShadows(
     }
     owners.set(name, node.key)
     node.shadow = { name, ...serviceAddresses(other) }
+  }
+}
+
+/**
+ * Keeps the dedicated addresses of enrolled Services that needed one a short while ago: clients go on with what they have
+ * from DNS, and it leads where it did.
+ * @param previous the nodes of the pass before
+ */
+export function keepShadows(
+  enrolled: readonly { node: ServiceNode; isDedicated: boolean }[],
+  previous: readonly ServiceNode[],
+  nowMs: number,
+): void {
+  const before = new Map(previous.filter(({ shadow }) => shadow !== null).map((node) => [node.key, node]))
+  if (before.size === 0) return
+  for (const { node, isDedicated } of enrolled) {
+    const old = isDedicated ? undefined : before.get(node.key)
+    if (old === undefined || !old.isEnrolled || old.ref.uid !== node.ref.uid) continue
+    const since = old.sharedSinceMs ?? nowMs
+    if (nowMs - since >= withdrawnForMs) continue
+    node.shadow = old.shadow
+    node.sharedSinceMs = since
   }
 }
 

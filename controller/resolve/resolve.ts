@@ -4,7 +4,7 @@
 import type { Key } from '../contract/resources.ts'
 import { keyOf, refOf } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
-import { chooseAlias, chooseShadows, serviceAddresses } from './aliases.ts'
+import { chooseAlias, chooseShadows, keepShadows, serviceAddresses } from './aliases.ts'
 import { divide } from './divide.ts'
 import { readNamespace } from './enrol.ts'
 import { readGroup } from './groups.ts'
@@ -63,7 +63,8 @@ function isSameBeside(before: World, after: World): boolean {
 /** Whether nothing ends by the time alone. */
 function isLasting({ services, portBook }: Topology, nowMs: number): boolean {
   if (portBook.resting.some(({ sinceMs }) => nowMs - sinceMs >= restMs)) return false
-  return services.every(({ withdrawnMs }) => withdrawnMs === null || nowMs - withdrawnMs < withdrawnForMs)
+  const isKept = (sinceMs: number | null) => sinceMs === null || nowMs - sinceMs < withdrawnForMs
+  return services.every(({ withdrawnMs, sharedSinceMs }) => isKept(withdrawnMs) && isKept(sharedSinceMs))
 }
 
 function putTogether(
@@ -97,6 +98,7 @@ function putTogether(
     world,
     settings,
   )
+  keepShadows(enrolled, previous?.services ?? [], nowMs)
   const { sharedPorts, portBook } = assignPorts(enrolled, world, settings, previous?.portBook ?? null, nowMs)
   const locks = chooseLocks(enrolled, world)
 

@@ -226,6 +226,7 @@ export class ServiceReader {
       policy: annotated.policy,
       alias: null,
       shadow: null,
+      sharedSinceMs: null,
       problems: problems.list,
     }
     const mirror = annotated.mirror === null ? null : this.readMirror(node, annotated.mirror, problems)

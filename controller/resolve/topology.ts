@@ -56,8 +56,10 @@ export interface ServiceNode {
   policy: ServicePolicy
   /** Name of its alias Service; null: none (not enrolled, or the name is taken). */
   alias: string | null
-  /** Its shadow Service where it has a dedicated address, or had until it left a while ago. */
+  /** Its shadow Service where it has a dedicated address, or had until a while ago. */
   shadow: ({ name: string } & Addresses) | null
+  /** Since when it needs no dedicated address any more, but keeps the one that clients may still have; null: not so. */
+  sharedSinceMs: number | null
   problems: Problem[]
 }
 

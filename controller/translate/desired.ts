@@ -47,10 +47,12 @@ export function desiredServices(topology: Topology, settings: Settings): Desired
       continue
     }
     // Without any mesh port left its address would lead nowhere, and Kubernetes takes no Service without ports.
-    const isDead = service.shadow !== null && service.ports.every(({ meshPort }) => meshPort === null)
+    const isDead = isDedicated(service) && service.ports.every(({ meshPort }) => meshPort === null)
     if (isDead) continue
     const ports = service.ports.flatMap(({ number, meshPort }) => (meshPort === null ? [] : [toPort(number, meshPort)]))
-    if (service.shadow !== null) services.push(shadowService(service, service.shadow.name, ports, settings))
+    if (service.shadow !== null && ports.length > 0) {
+      services.push(shadowService(service, service.shadow.name, ports, settings))
+    }
     if (service.alias !== null) services.push(aliasService(service, service.alias, settings))
   }
   return services.sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
@@ -108,7 +110,7 @@ function shadowService(service: ServiceNode, name: string, ports: Port[], settin
 
 /** The name that clients use, in the Service's own namespace; it goes with the Service. */
 function aliasService(service: ServiceNode, name: string, settings: Settings): DesiredService {
-  const target = service.shadow?.name ?? settings.meshService
+  const target = isDedicated(service) ? service.shadow!.name : settings.meshService
   const { apiVersion, kind, uid } = service.ref
   return {
     apiVersion: 'v1',
@@ -122,6 +124,11 @@ function aliasService(service: ServiceNode, name: string, settings: Settings): D
     },
     spec: { type: 'ExternalName', externalName: `${target}.${settings.namespace}.svc.${settings.clusterDomain}` },
   }
+}
+
+/** Whether clients are to use an address of its own. */
+function isDedicated({ shadow, sharedSinceMs }: ServiceNode): boolean {
+  return shadow !== null && sharedSinceMs === null
 }
 
 function standingFor({ key }: ServiceNode): Record<string, string> {

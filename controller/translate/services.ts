@@ -73,8 +73,8 @@ function toService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): S
   }
 }
 
-function addressesOf({ shadow }: ServiceNode): Pick<ServiceResource, 'address' | 'secondAddress'> {
-  if (shadow === null) return { address: '' }
+function addressesOf({ shadow, sharedSinceMs }: ServiceNode): Pick<ServiceResource, 'address' | 'secondAddress'> {
+  if (shadow === null || sharedSinceMs !== null) return { address: '' }
   const { name: _, ...addresses } = shadow
   return addresses
 }

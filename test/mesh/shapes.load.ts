@@ -2,7 +2,6 @@
 
 import { expect } from 'chai'
 import type { Service } from '../../controller/observe/objects.ts'
-import type { Deployment } from '../../scripts/local/objects.ts'
 import type { Load } from '../support/load.ts'
 import type { Shapes } from '../support/shapes.ts'
 import { until } from '../support/until.ts'
@@ -82,9 +81,15 @@ export function defineLoad(given: () => Shapes): void {
     expect((await slow).said.port).to.equal(8080)
     await load.stop()
     expect(reasons(load)).to.deep.equal(['404 no_route'])
+    // On the way back the old address goes on for a while.
+    load = shapes.load(`${key}-mesh`, 7103)
+    await steady(load)
     shapes.service(key, spec('http'))
     await until(() => shapes.address(`${key}-mesh`) === shared, 'the shared address')
     await shapes.answers(`${key}-mesh`, 7103, 200)
+    await steady(load)
+    await load.stop()
+    expect(load.summary()).to.equal('')
   })
 
   it('pods that end are drained: requests and connections under way are not cut', async () => {
@@ -203,19 +208,5 @@ export function defineLoad(given: () => Shapes): void {
     enrol('enabled')
     await shapes.answers(`${key}-mesh`, 7109, 200)
     expect(shapes.address(`${key}-mesh`), 'the address that clients may have').to.equal(dedicated)
-  })
-
-  it('scaled to nothing and back', async () => {
-    await shapes.pods('shapes/zero', { serve: ['8080'], lingerMs: 300 })
-    shapes.service('shapes/zero', { selector: { app: 'zero' }, ports: [http(7111, 8080)] })
-    await shapes.answers('shapes/zero-mesh', 7111, 200)
-    const scale = (replicas: number) => {
-      const found = shapes.mesh.cluster.get<Deployment>('deployments', 'shapes', 'zero')!
-      shapes.mesh.cluster.update('deployments', { ...found, spec: { ...found.spec, replicas } })
-    }
-    scale(0)
-    await shapes.answers('shapes/zero-mesh', 7111, '503 no_endpoint')
-    scale(1)
-    await shapes.answers('shapes/zero-mesh', 7111, 200)
   })
 }

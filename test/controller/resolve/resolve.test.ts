@@ -113,6 +113,40 @@ describe('the topology', () => {
     expect(kinds(passOf(world, {}, later.topology, nowMs + 1 + restMs), 'port')).to.deep.equal([])
   })
 
+  it('keeps a dedicated address for a while that is not needed any more, and leads clients away from it', () => {
+    const ports = (appProtocol: string) =>
+      shop({ name: 'web', ports: ['main:5000'] }).replace(
+        'targetPort: 5001',
+        `targetPort: 5001, appProtocol: ${appProtocol}`,
+      )
+    const before = passOf(worldOf(ports('tcp')))
+    const { name } = node(before.topology, 'shop/web')!.shadow!
+    const world = worldOf(ports('http'))
+    const after = passOf(world, {}, before.topology, nowMs + 1)
+    const ofDedicated = ({ translation }: typeof before) =>
+      translation.common.flatMap(({ resource }) => (resource.kind === 'port' && resource.service ? [resource] : []))
+    expect(ofDedicated(after)).to.deep.equal(ofDedicated(before)).and.to.have.length(1)
+    const wanted = (pass: typeof before) =>
+      pass.translation.services.map(({ metadata, spec }) => [
+        metadata.name,
+        'externalName' in spec && spec.externalName,
+      ])
+    expect(wanted(after)).to.deep.include.members([
+      [name, false],
+      ['web-mesh', 'weft.weft-system.svc.cluster.local'],
+    ])
+    const service = after.translation.common.find(({ resource }) => resource.name === 'shop/web')!.resource
+    expect(service).to.include({ kind: 'service', address: '' })
+    // However many passes there are, it ends when it should; coming back ends it, too.
+    const later = passOf(world, {}, after.topology, nowMs + withdrawnForMs)
+    expect(wanted(later)).to.deep.include([name, false])
+    const back = passOf(worldOf(ports('tcp')), {}, later.topology, nowMs + withdrawnForMs)
+    expect(wanted(back)).to.deep.include(['web-mesh', `${name}.weft-system.svc.cluster.local`])
+    const end = passOf(world, {}, later.topology, nowMs + 1 + withdrawnForMs)
+    expect(wanted(end)).to.not.deep.include([name, false])
+    expect(ofDedicated(end)).to.deep.equal([])
+  })
+
   it('does not remember one that came back, is gone, or is another', () => {
     const text = shop({ name: 'web' })
     const before = passOf(worldOf(text)).topology
