@@ -1,6 +1,7 @@
 // What the controller keeps in the cluster, whoever else writes there: repaired within two seconds, collected when nobody
 // needs it any more. One controller for all tests, with few mesh ports, against every Kubernetes API at hand.
 
+import { isIPv6 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import type { Service } from '../../controller/observe/objects.ts'
@@ -107,6 +108,21 @@ eachCluster('controller repairs', (cluster) => {
     const { metadata } = (await get(`${mesh}/weft`))!
     const resting = JSON.parse(metadata.annotations!['weft.dev/resting-ports'] ?? '[]') as [number, string, number][]
     expect(resting.map(([port, owner]) => [port, owner])).to.deep.equal([[first, `${shop}/ghost:5432`]])
+  })
+
+  it('asks for an address of each IP family, and tells agents of those that the cluster gives', async () => {
+    for (const key of [`${mesh}/weft`, shadow('db')]) {
+      await settled(key)
+      const { ipFamilyPolicy, clusterIPs = [] } = (await get(key))!.spec
+      expect(ipFamilyPolicy).to.equal('PreferDualStack')
+      expect(clusterIPs.map((address) => isIPv6(address))).to.deep.equal(
+        cluster.name === 'real' ? [false, true] : [false],
+      )
+      const [own, second] = clusterIPs
+      const told = `"address": "${own}"${second === undefined ? '' : `,\n +"secondAddress": "${second}"`}`
+      const isTold = async () => new RegExp(told).test((await controller.get('/debug/snapshot')).text)
+      await until(isTold, `${told} among what agents are told`)
+    }
   })
 
   const kept = { mesh: `${mesh}/weft`, alias: `${shop}/reviews-mesh`, shadow: shadow('db') }

@@ -76,7 +76,8 @@ export async function startKubeApiserver(assets: string): Promise<KubeApiserver>
     'tls-private-key-file': join(folder, 'tls.key'),
     'token-auth-file': join(folder, 'tokens.csv'),
     'authorization-mode': 'RBAC',
-    'service-cluster-ip-range': '10.96.0.0/16',
+    // Dual-stack; whatever does not ask for both has IPv4.
+    'service-cluster-ip-range': '10.96.0.0/16,fd00:96::/112',
     'service-account-issuer': 'https://kubernetes.default.svc',
     'service-account-key-file': join(folder, 'accounts.key'),
     'service-account-signing-key-file': join(folder, 'accounts.key'),
