@@ -1,11 +1,13 @@
 // `weft ca`: where the mesh's root stands, and the wish for a new one. The controller does the rest.
 
+import { Option } from 'commander'
 import { replaceRoot } from '../authority/keep.ts'
 import { RootError } from '../authority/root.ts'
 import type { RotationStatus } from '../authority/rotate.ts'
 import { readRotation } from '../authority/status.ts'
 import { kubeStore } from '../authority/store.ts'
 import type { Api } from '../observe/api.ts'
+import type { Context } from './context.ts'
 import { Exit, exits } from './exits.ts'
 import { printable } from './print.ts'
 
@@ -55,4 +57,27 @@ export async function caRotate(api: Api, namespace: string): Promise<void> {
     if (thrown instanceof RootError) throw new Exit(exits.problems, thrown.message)
     throw thrown
   }
+}
+
+/** Adds the commands. */
+export function addCa(context: Context): void {
+  const ca = context.program.command('ca').description("look after the mesh's root certificate")
+
+  ca.command('status')
+    .description('show which root signs, and where a rotation stands')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .action(({ output }: { output: 'table' | 'json' }) =>
+      context.withCluster(async ({ api }) => {
+        context.print(formatStatus(await caStatus(api, context.globals().meshNamespace), output))
+      }),
+    )
+
+  ca.command('rotate')
+    .description("let a new root follow the mesh's own one, without a failed request")
+    .action(() =>
+      context.withCluster(async ({ api }) => {
+        await caRotate(api, context.globals().meshNamespace)
+        context.print(`A new root is on its way; follow it with: ${context.name} ca status\n`)
+      }),
+    )
 }

@@ -1,4 +1,4 @@
-// The cluster as the command line tool sees it: opened by kubeconfig and context, read once, never written.
+// The cluster as the command line tool sees it: opened by kubeconfig and context, and read at one moment.
 
 import { KubeConfig } from '@kubernetes/client-node'
 import { messageOf } from '../errors.ts'
@@ -15,11 +15,13 @@ export interface ClusterOptions {
   kubeconfig?: string
   context?: string
   as?: string
-  asGroup?: string
+  asGroup?: string[]
 }
 
 export interface OpenedCluster {
   api: Api
+  /** For what is no JSON request: connections to pods. */
+  cluster: Cluster
   /** The context's namespace, else `default`. */
   namespace: string
 }
@@ -35,14 +37,19 @@ export function openConfigured(options: ClusterOptions): OpenedCluster {
     else config.loadFromFile(options.kubeconfig)
     if (options.context !== undefined) config.setCurrentContext(options.context)
     const namespace = config.getContextObject(config.getCurrentContext())?.namespace ?? 'default'
-    return { api: openApi(impersonate(openCluster(config), options), 'weft-cli'), namespace }
+    const cluster = impersonate(openCluster(config), options)
+    return { api: openApi(cluster, 'weft-cli'), cluster, namespace }
   } catch (error) {
+    if (error instanceof Exit) throw error
     throw new Exit(exits.unavailable, `the kubeconfig can't be used: ${messageOf(error)}`)
   }
 }
 
 function impersonate(cluster: Cluster, { as, asGroup }: ClusterOptions): Cluster {
-  if (as === undefined) return cluster
+  if (as === undefined) {
+    if (asGroup !== undefined) throw new Exit(exits.usage, '--as-group: needs --as, the user whose groups they are')
+    return cluster
+  }
   const group = asGroup === undefined ? {} : { 'Impersonate-Group': asGroup }
   return {
     ...cluster,

@@ -10,7 +10,7 @@ import type { Problem } from '../resolve/problem.ts'
 import type { Settings } from '../resolve/settings.ts'
 import { type Fault, type Place, parseManifests } from '../validate/manifests.ts'
 import { judge } from '../validate/validate.ts'
-import { describeProblem } from './checks.ts'
+import { describeProblem } from './checks/problems.ts'
 import { Exit, exits } from './exits.ts'
 import { type Format, printable } from './print.ts'
 

@@ -6,6 +6,7 @@ import { ConfigError, hasStatus } from '../errors.ts'
 import type { Api } from '../observe/api.ts'
 import type { KubeObject } from '../observe/objects.ts'
 import { defaultSettings, type Settings } from '../resolve/settings.ts'
+import { valuesOf } from './install/values.ts'
 
 interface Container {
   image?: string
@@ -17,23 +18,46 @@ interface Container {
 interface Workload extends KubeObject {
   spec: { replicas?: number; template: { spec: { containers: Container[] } } }
   status?: {
+    observedGeneration?: number
     readyReplicas?: number
+    updatedReplicas?: number
     desiredNumberScheduled?: number
     numberReady?: number
     updatedNumberScheduled?: number
   }
 }
 
+/** Controller or agents. */
+export interface Part {
+  wanted: number
+  ready: number
+  /** Of the current version. */
+  updated: number
+  /** Whether Kubernetes has seen the newest version, and these numbers are about it. */
+  isObserved: boolean
+  image: string
+}
+
 export interface Installed {
-  controller: { wanted: number; ready: number; image: string } | null
-  agents: { wanted: number; ready: number; updated: number; image: string } | null
+  controller: Part | null
+  agents: Part | null
+  /** As the controller's label has it; empty if it is not known. */
+  version: string
+  /** The Helm release; empty if Helm did not install it. */
+  release: string
+  /** What was set at installation. */
+  values: Record<string, string>
   settings: Settings
+  /** Lifetime of the agents' certificates. */
+  certificateMs: number
   /** Why the controller's settings can't be read; empty if they can. */
   trouble: string
 }
 
 const controllerName = 'weft-controller'
 const agentName = 'weft-agent'
+/** Of certificates, as a controller without flags has it. */
+const usualLifetimeMs = 24 * 3_600_000
 
 /**
  * Looks at what is installed.
@@ -46,21 +70,34 @@ export async function readInstalled(api: Api, namespace: string): Promise<Instal
     find(api, `${root}/deployments/${controllerName}`),
     find(api, `${root}/daemonsets/${agentName}`),
   ])
-  const found = { settings: { ...defaultSettings, namespace }, trouble: '' }
+  const found = { settings: { ...defaultSettings, namespace }, certificateMs: usualLifetimeMs, trouble: '' }
   if (controller !== null) Object.assign(found, readSettings(controller, namespace))
+  const { labels = {}, annotations = {} } = controller?.metadata ?? {}
   return {
     controller: controller && {
+      ...partOf(controller),
       wanted: controller.spec.replicas ?? 1,
       ready: controller.status?.readyReplicas ?? 0,
-      image: containerOf(controller)?.image ?? '',
+      updated: controller.status?.updatedReplicas ?? 0,
     },
     agents: agents && {
+      ...partOf(agents),
       wanted: agents.status?.desiredNumberScheduled ?? 0,
       ready: agents.status?.numberReady ?? 0,
       updated: agents.status?.updatedNumberScheduled ?? 0,
-      image: containerOf(agents)?.image ?? '',
     },
+    version: labels['app.kubernetes.io/version'] ?? '',
+    release: annotations['meta.helm.sh/release-name'] ?? '',
+    values: controller === null ? {} : valuesOf(controller),
     ...found,
+  }
+}
+
+function partOf(workload: Workload): Pick<Part, 'isObserved' | 'image'> {
+  const { generation = 0 } = workload.metadata
+  return {
+    isObserved: (workload.status?.observedGeneration ?? 0) >= generation,
+    image: containerOf(workload)?.image ?? '',
   }
 }
 
@@ -78,7 +115,10 @@ function containerOf({ spec }: Workload): Container | undefined {
 }
 
 /** The settings out of the container's command line and variables. */
-function readSettings(controller: Workload, namespace: string): { settings: Settings; trouble: string } {
+function readSettings(
+  controller: Workload,
+  namespace: string,
+): Pick<Installed, 'settings' | 'certificateMs' | 'trouble'> {
   const { command = [], args = [], env = [] } = containerOf(controller) ?? {}
   const words = [...command, ...args]
   const flags = words.slice(words.findIndex((word) => word.startsWith('-')) >>> 0)
@@ -87,9 +127,10 @@ function readSettings(controller: Workload, namespace: string): { settings: Sett
     return [name, value ?? fields[valueFrom?.fieldRef?.fieldPath ?? '']]
   })
   try {
-    return { settings: { ...readConfig(flags, Object.fromEntries(variables)).settings }, trouble: '' }
+    const { settings, certificateMs } = readConfig(flags, Object.fromEntries(variables))
+    return { settings: { ...settings }, certificateMs, trouble: '' }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    return { settings: { ...defaultSettings, namespace }, trouble: error.message }
+    return { settings: { ...defaultSettings, namespace }, certificateMs: usualLifetimeMs, trouble: error.message }
   }
 }

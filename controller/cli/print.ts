@@ -1,9 +1,10 @@
 // What the tool prints: headings and a line for each check as people read them, the short form without what is well, and
 // JSON for machines.
 
-import type { Check } from './checks.ts'
+import type { Check } from './checks/check.ts'
 
-export type Format = 'table' | 'short' | 'json'
+/** `table` is another word for `text`, which linkerd's users know. */
+export type Format = 'text' | 'table' | 'short' | 'json'
 
 const marks = { ok: '√', warning: '‼', error: '×' } as const
 

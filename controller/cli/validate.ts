@@ -1,9 +1,10 @@
 // `weft validate`: manifests judged by the checks of the controller, without a cluster, so that it fits into a pipeline or
 // a pre-commit hook. `check -f` does the same, and with `--cluster` more.
 
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, Option } from 'commander'
 import { domain, OptionError } from '../options.ts'
 import { defaultSettings } from '../resolve/settings.ts'
+import type { Context } from './context.ts'
 import { exits } from './exits.ts'
 import { checkFiles, exitOf, formatReport } from './files.ts'
 
@@ -31,16 +32,8 @@ Examples:
   helm template shop | weft validate -n shop -f - --fail-on warn -o json
 `
 
-/**
- * Adds the command.
- * @param namespace gives that of objects that don't name theirs
- * @param print writes to standard output
- */
-export function addValidate(
-  program: Command,
-  namespace: () => string | undefined,
-  print: (text: string) => void,
-): void {
+/** Adds the command. */
+export function addValidate({ program, globals, print, end }: Context): void {
   program
     .command('validate')
     .description('check manifests without a cluster')
@@ -54,10 +47,10 @@ export function addValidate(
     .addHelpText('after', help)
     .action(async ({ filename: files, recursive = false, output, failOn, clusterDomain }: ValidateFlags) => {
       const settings = { ...defaultSettings, clusterDomain }
-      const own = namespace() ?? 'default'
+      const own = globals().namespace ?? 'default'
       const report = await checkFiles({ files, isRecursive: recursive, namespace: own, settings, cluster: null })
       print(formatReport(report, output))
-      process.exitCode = exitOf(report, failOn)
+      end(exitOf(report, failOn))
     })
 }
 

@@ -1,15 +1,12 @@
 // `weft ca` as people run it, beside a controller's authority.
 
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { type RunningAuthority, startAuthority } from '../../controller/authority/start.ts'
 import { systemClock } from '../../controller/clock.ts'
 import { emptyWorld } from '../../controller/observe/world.ts'
+import { runCli } from '../support/cli.ts'
 import { eachCluster } from '../support/kubecluster.ts'
-
-const main = fileURLToPath(new URL('../../controller/cli/main.ts', import.meta.url))
 
 eachCluster(
   'weft ca',
@@ -25,14 +22,8 @@ eachCluster(
       running = null
     })
 
-    function weft(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-      const all = ['--kubeconfig', cluster.kubeconfig, '--mesh-namespace', namespace, 'ca', ...args]
-      return new Promise((done) => {
-        execFile(process.execPath, [main, ...all], (error, out, err) => {
-          done({ code: error === null ? 0 : Number(error.code ?? 1), out, err })
-        })
-      })
-    }
+    const weft = (...args: string[]) =>
+      runCli('--kubeconfig', cluster.kubeconfig, '--mesh-namespace', namespace, 'ca', ...args)
 
     function controller(): RunningAuthority {
       running = startAuthority({

@@ -1,34 +1,16 @@
-// The command line tool as people run it: a process, its output and its exit code.
+// The command line tool as people run it: what it prints and its exit code.
 
-import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import type { Body } from '../support/api.ts'
+import { type CliResult, runCli, spawnCli } from '../support/cli.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 
-const main = fileURLToPath(new URL('../../controller/cli/main.ts', import.meta.url))
-
-interface Result {
-  code: number
-  out: string
-  err: string
-}
-
-function weft(args: string[], input = '', env: Record<string, string> = {}): Promise<Result> {
-  return new Promise((done) => {
-    const child = execFile(
-      process.execPath,
-      [main, ...args],
-      { env: { ...process.env, ...env } },
-      (error, out, err) => {
-        done({ code: error === null ? 0 : Number(error.code ?? 1), out, err })
-      },
-    )
-    child.stdin?.end(input)
-  })
+/** As a process where it needs an input or variables of its own. */
+function weft(args: string[], input = '', env: Record<string, string> = {}): Promise<CliResult> {
+  return input === '' && Object.keys(env).length === 0 ? runCli(...args) : spawnCli(args, input, env)
 }
 
 const split = (weight: string) => `
@@ -96,7 +78,8 @@ describe('weft check -f', () => {
 
   it('prints its version and completions', async () => {
     expect((await weft(['version', '--client', '--short'])).out).to.match(/^\d+\.\d+\.\d+\n$/)
-    for (const shell of ['bash', 'zsh', 'fish']) expect((await weft(['completion', shell])).out).to.include('check')
+    expect((await weft(['completion', 'fish'])).out).to.include('complete -c weft')
+    expect((await weft(['__complete', 'dns', 'rem'])).out).to.match(/^remove\t.*\n:4\n$/)
   })
 })
 
@@ -194,7 +177,7 @@ eachCluster('weft check', (cluster) => {
     expect(code).to.equal(1)
     expect(out).to.include('√ the API server answers')
     expect(out).to.include('√ trafficsplits.split.smi-spec.io is served')
-    expect(out).to.include('× the controller is installed: not found\n    kubectl apply -k manifests/base')
+    expect(out).to.include('× the controller is installed: not found\n    weft install --apply')
   })
 
   it('finds the problems of a namespace, and counts them after what is missing', async () => {

@@ -1,7 +1,7 @@
 // How `weft check` prints, for people and for machines.
 
 import { expect } from 'chai'
-import type { Check } from '../../../controller/cli/checks.ts'
+import type { Check } from '../../../controller/cli/checks/check.ts'
 import { formatChecks, printable } from '../../../controller/cli/print.ts'
 
 const checks: Check[] = [
@@ -12,7 +12,7 @@ const checks: Check[] = [
 
 describe('printed checks', () => {
   it('stands under headings', () => {
-    expect(formatChecks(checks, 'table')).to.equal(
+    expect(formatChecks(checks, 'text')).to.equal(
       'one\n---\n√ a\n‼ b: odd\n    do b\n\ntwo\n---\n× c: bad\n\nStatus check results are ×\n',
     )
   })
