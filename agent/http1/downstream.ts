@@ -242,7 +242,8 @@ export class Downstream implements WireHandler {
     const text = headText(chunk, at, end, headBytes)
     if (text === '') {
       if (end - at > headBytes) {
-        this.refuse(new MeshError('head_too_large', `more than ${headBytes} bytes`))
+        const isBare = hasBareFeed(chunk, at, at + headBytes)
+        this.refuse(isBare ? bareFeed() : new MeshError('head_too_large', `more than ${headBytes} bytes`))
         return end
       }
       if (!this.hasBegun && chunk[at] !== 0x0d) this.handler.onHeadBegin()
@@ -254,7 +255,8 @@ export class Downstream implements WireHandler {
     try {
       this.head.parse(text, this.limits)
     } catch (thrown) {
-      this.refuse(meshError(thrown))
+      // The same answer whether the head comes at once or in pieces.
+      this.refuse(hasBareFeed(chunk, at, at + text.length) ? bareFeed() : meshError(thrown))
       return end
     }
     this.requests++
@@ -277,7 +279,7 @@ export class Downstream implements WireHandler {
     }
     // The line that some end with LF alone never becomes one of ours: the sender would wait for its time to run out.
     if (hasBareFeed(chunk, at, end)) {
-      this.refuse(new MeshError('bad_request', 'a line ends with LF alone'))
+      this.refuse(bareFeed())
       return end
     }
     return at
@@ -301,6 +303,10 @@ export class Downstream implements WireHandler {
     this.phase = 'deaf'
     this.handler.onRefusal(error)
   }
+}
+
+function bareFeed(): MeshError {
+  return new MeshError('bad_request', 'a line ends with LF alone')
 }
 
 /** Whether a line feed stands there without the carriage return before it (RFC 9112 section 2.2). */

@@ -124,7 +124,7 @@ export class RequestHead {
     this.method = text.startsWith('GET ') ? 'GET' : text.slice(0, methodEnd)
     if (this.method !== 'GET' && !token.test(this.method)) throw new MeshError('bad_request', 'the method is malformed')
     this.rawTarget = text.slice(methodEnd + 1, targetEnd)
-    if (text.startsWith('HTTP/1.1\r', targetEnd + 1)) {
+    if (lineEnd === targetEnd + 9 && text.startsWith('HTTP/1.1', targetEnd + 1)) {
       this.version = 1
       return
     }

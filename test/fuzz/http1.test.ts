@@ -52,6 +52,7 @@ describe('what fuzzing has found', () => {
 
   same('an empty line before a request, in two pieces', `\r\nGET / HTTP/1.1\r\n${host}\r\n`)
   same('an empty line behind the last request', `GET / HTTP/1.1\r\n${host}\r\n\r\n`)
+  refused('a carriage return behind the version', `GET / HTTP/1.1\r\r\n${host}\r\n`)
   refused('two empty lines before a request', `\r\n\r\nGET / HTTP/1.1\r\n${host}\r\n`)
   refused('a chunk extension without a name', `${chunks}0;\r\n\r\n`)
   refused('a chunk extension with white space', `${chunks}3; a\r\nabc\r\n0\r\n\r\n`)

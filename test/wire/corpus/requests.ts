@@ -82,14 +82,14 @@ const accepted: [name: string, stream: string, ...contents: string[]][] = [
     `${line('POST / HTTP/1.1', 'Expect: 100-continue\r\nContent-Length: 10\r\n')}${body}`,
     body,
   ],
-  ['line feeds alone never end a head', `GET / HTTP/1.1\n${host.replace('\r', '')}\n`],
-  ['a line feed as the empty line never ends a head', `GET / HTTP/1.1\r\n${host}\n`],
   ['a request that is cut short sends nothing', 'GET / HT'],
   ['a head that is cut short sends nothing', `GET / HTTP/1.1\r\n${host}X: `],
 ]
 
 const refused: [name: string, stream: string, ...contents: string[]][] = [
   // --- the request line
+  ['line feeds alone as ends of lines', `GET / HTTP/1.1\n${host.replace('\r', '')}\n`],
+  ['a line feed as the empty line as the empty line', `GET / HTTP/1.1\r\n${host}\n`],
   ['ICE for HTTP', line('GET / ICE/1.0')],
   ['RTSP for HTTP', line('PUT / RTSP/1.0')],
   ['IHTTP for HTTP', line('GET / IHTTP/1.0')],
