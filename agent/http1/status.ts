@@ -68,6 +68,10 @@ export class ResponseHead {
     if (!statusLine.test(text.slice(0, lineEnd))) {
       throw new MeshError('upstream_invalid', 'the status line is malformed')
     }
+    // HTTP/1.0 knows no interim responses (RFC 9110 section 15.2): for some readers the connection ends with it.
+    if (this.version === 0 && this.status < 200) {
+      throw new MeshError('upstream_invalid', 'an interim response of HTTP/1.0')
+    }
     return lineEnd + 2
   }
 

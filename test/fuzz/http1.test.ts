@@ -57,6 +57,10 @@ describe('what fuzzing has found', () => {
   refused('a chunk extension without a name', `${chunks}0;\r\n\r\n`)
   refused('a chunk extension with white space', `${chunks}3; a\r\nabc\r\n0\r\n\r\n`)
   refused('a chunk extension with an open quote', `${chunks}3;a="\r\nabc\r\n0\r\n\r\n`)
+  it('an interim response of HTTP/1.0', () => {
+    const stream = Buffer.from('HTTP/1.0 100 \r\n\r\nHTTP/1.1 204 \r\n\r\n')
+    expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
+  })
   it('a response whose Connection takes Content-Length away', () => {
     const stream = Buffer.from('HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok')
     expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
