@@ -3,6 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
+import type { Clock } from '../clock.ts'
 import { messageOf } from '../errors.ts'
 import type { Settings } from '../resolve/settings.ts'
 import type { Handler } from '../serve.ts'
@@ -28,11 +29,37 @@ const limitBytes = 7 << 20
 const limitInFlight = 16
 /** As the webhook's own time-out: nobody waits longer. */
 const bodyMs = 5_000
+/**
+ * Anybody in the cluster can connect, and the largest objects take half a second: of the replica's time reviews get a
+ * fifth, and this much at once. An ordinary one takes a fraction of a millisecond.
+ */
+const shareOfTime = 0.2
+const allowanceMs = 500
 
 /** Makes the handler. */
-export function openAdmission({ settings, log }: { settings: Settings; log: Pick<Logger, 'warn'> }): Admission {
+export function openAdmission(parts: { settings: Settings; clock: Clock; log: Pick<Logger, 'warn'> }): Admission {
+  const { settings, clock, log } = parts
   const counts: ReviewCounts = { allowed: 0, warned: 0, denied: 0, failed: 0 }
   let inFlight = 0
+  let spentMs = 0
+  let spentAt = clock.now()
+
+  /** Reviews, and remembers what it took. */
+  function judge(text: string): ReviewAnswer {
+    const startedAt = clock.now()
+    try {
+      return review(JSON.parse(text), settings)
+    } finally {
+      spentMs += clock.now() - startedAt
+    }
+  }
+
+  function isOverBudget(): boolean {
+    const now = clock.now()
+    spentMs = Math.max(0, spentMs - (now - spentAt) * shareOfTime)
+    spentAt = now
+    return spentMs > allowanceMs
+  }
 
   function fail(response: ServerResponse, status: number, message: string): void {
     counts.failed++
@@ -47,7 +74,7 @@ export function openAdmission({ settings, log }: { settings: Settings; log: Pick
         fail(response, 413, `the review exceeds ${limitBytes} bytes`)
         return
       }
-      const answer = review(JSON.parse(text), settings)
+      const answer = judge(text)
       counts[resultOf(answer)]++
       send(response, 200, answer)
     } catch (thrown) {
@@ -63,7 +90,7 @@ export function openAdmission({ settings, log }: { settings: Settings; log: Pick
       // API servers add ?timeout=5s.
       if (request.url?.split('?', 1)[0] !== admissionPath) return false
       if (request.method !== 'POST') response.writeHead(405, { allow: 'POST' }).end()
-      else if (inFlight >= limitInFlight) fail(response, 503, 'too many reviews at once')
+      else if (inFlight >= limitInFlight || isOverBudget()) fail(response, 503, 'too many reviews at once')
       else {
         inFlight++
         void serve(request, response).finally(() => inFlight--)
@@ -84,7 +111,8 @@ async function readBody(request: IncomingMessage): Promise<string | null> {
   const chunks: Buffer[] = []
   let bytes = 0
   try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+    // The answer still goes out on this connection.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       bytes += chunk.length
       if (bytes > limitBytes) return null
       chunks.push(chunk)

@@ -38,7 +38,7 @@ export interface RunningAdmission {
 export async function startAdmission(address: string, port: number, parts: AdmissionParts): Promise<RunningAdmission> {
   const { api, clock, log, settings, authority, isLeader } = parts
   const name = `${serviceName}.${settings.namespace}.svc`
-  const admission = openAdmission({ settings, log })
+  const admission = openAdmission({ settings, clock, log })
   const tls = authority.serverTls([name, `${name}.${settings.clusterDomain}`])
   const server = await startServer(address, port, [admission.handle], tls)
   const trust = () => authority.open?.authority.trust() ?? null

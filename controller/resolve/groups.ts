@@ -10,6 +10,8 @@ import type { RouteGroupNode } from './topology.ts'
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const maxMatches = 1000
+/** Of a whole group: each may take half a millisecond to compile, here and in every agent. */
+const maxExpressions = 1000
 
 /** Reads an HTTPRouteGroup. */
 export function readGroup(object: SmiObject): RouteGroupNode {
@@ -30,8 +32,15 @@ export function readGroup(object: SmiObject): RouteGroupNode {
   if (found.value.length > maxMatches) {
     problems.error('SpecInvalid', found.path, `has more than ${maxMatches} matches; those beyond are ignored`)
   }
+  let expressions = 0
   for (const [index, entry] of found.value.slice(0, maxMatches).entries()) {
     const path = `${found.path}[${index}]`
+    expressions += countExpressions(entry)
+    if (expressions > maxExpressions) {
+      const text = `the group has more than ${maxExpressions} expressions; this match and those after it never match`
+      problems.error('SpecInvalid', path, text)
+      break
+    }
     if (!isFields(entry) || typeof entry['name'] !== 'string' || entry['name'] === '') {
       problems.error('MatchInvalid', `${path}.name`, 'every match needs a name; this one never matches')
       continue
@@ -41,6 +50,11 @@ export function readGroup(object: SmiObject): RouteGroupNode {
     if (match) node.matches.push(match)
   }
   return node
+}
+
+function countExpressions(entry: unknown): number {
+  if (!isFields(entry)) return 0
+  return (entry['pathRegex'] === undefined ? 0 : 1) + (listPairs(entry['headers'], '')?.length ?? 0)
 }
 
 /** Reads one match, or reports why it never matches. */

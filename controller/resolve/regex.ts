@@ -7,8 +7,11 @@ import { RE2JS } from 're2js'
 export const maxRegexLength = 1024
 export const maxRegexInstructions = 1000
 
-const maxRemembered = 10_000
-const remembered = new Map<string, string | null>()
+/** All groups are read again in every pass: an expression that was forgotten meanwhile costs half a millisecond each time. */
+const maxRemembered = 50_000
+let remembered = new Map<string, string | null>()
+/** What was asked for before that; what is not asked for again goes with it. */
+let older = new Map<string, string | null>()
 
 /**
  * Checks an RE2 expression.
@@ -17,8 +20,12 @@ const remembered = new Map<string, string | null>()
 export function regexFault(expression: string): string | null {
   let fault = remembered.get(expression)
   if (fault === undefined) {
-    if (remembered.size >= maxRemembered) remembered.clear()
-    fault = findFault(expression)
+    fault = older.get(expression)
+    if (fault === undefined) fault = findFault(expression)
+    if (remembered.size >= maxRemembered) {
+      older = remembered
+      remembered = new Map()
+    }
     remembered.set(expression, fault)
   }
   return fault

@@ -86,6 +86,18 @@ describe('HTTPRouteGroups', () => {
     expect(names).to.deep.equal(['ok', 'bad'])
   })
 
+  it('takes a thousand expressions, and says which match goes beyond', () => {
+    const matches = Array.from({ length: 600 }, (_, index) => ({
+      name: `m${index}`,
+      pathRegex: `/${index}`,
+      headers: [{ 'x-a': 'b' }],
+    }))
+    const { matches: read, problems } = readGroup(group(matches))
+    expect(read).to.have.length(500)
+    expect(problems.map(({ reason, field }) => `${reason} ${field}`)).to.deep.equal(['SpecInvalid spec.matches[500]'])
+    expect(readGroup(group(matches.slice(0, 500))).problems).to.deep.equal([])
+  })
+
   it('matches nothing without matches, without names, with wrong shapes', () => {
     for (const matches of [undefined, null, [], {}, 'x', [{}], [{ name: '' }], [null], [5]]) {
       const node = readGroup(group(matches))
