@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { pino } from 'pino'
+import { joinPort } from '../../agent/address.ts'
 import { Agent, readCached } from '../../agent/agent.ts'
 import { systemClock as agentClock } from '../../agent/clock.ts'
 import { type LogLevel, readConfig } from '../../agent/config.ts'
@@ -98,14 +99,23 @@ function encoded(resource: Resource): Encoded {
   return { resource, text, hash: hash('sha1', text) }
 }
 
+export interface WholeMeshOptions {
+  /** The controller, the agent of node2 and the pod there are on ::1; node1 and its callers stay on IPv4. */
+  isIpv6?: boolean
+}
+
 /** Starts the controller's side and the service; agents are started by the test. */
 export async function startWholeMesh(
   cluster: KubeCluster,
   handler: (request: IncomingMessage, response: ServerResponse) => void = (_request, response) => response.end('hello'),
+  { isIpv6 = false }: WholeMeshOptions = {},
 ): Promise<WholeMesh> {
   const net = ownNetwork()
-  const addresses: Record<string, string> = { node1: `${net}.1`, node2: `${net}.2` }
-  const serverPod = `${net}.3`
+  const addresses: Record<string, string> = { node1: `${net}.1`, node2: isIpv6 ? '::1' : `${net}.2` }
+  // The only IPv6 address of loopback is the pod's: its agent must not take it for its own.
+  const listening: Record<string, string> = isIpv6 ? { ...addresses, node2: '::' } : addresses
+  const serverPod = isIpv6 ? '::1' : `${net}.3`
+  const controllerHost = isIpv6 ? '::1' : '127.0.0.1'
   const namespace = await cluster.test.namespace()
   const folder = mkdtempSync(join(tmpdir(), 'weft-whole-'))
   const trustFolder = join(folder, 'trust')
@@ -135,7 +145,7 @@ export async function startWholeMesh(
 
   function publish(): void {
     for (const [address, { node, account }] of callers) {
-      add(testPod(`${account}-${address.replaceAll('.', '-')}`, node, account.slice(account.indexOf('/') + 1)))
+      add(testPod(`${account}-${address.replaceAll(/[.:]/g, '-')}`, node, account.slice(account.indexOf('/') + 1)))
     }
     const target = spec(serverPod, { port: (web.address() as AddressInfo).port, node: 'node2', account: 'shop/web' })
     const common: Resource[] = [
@@ -148,7 +158,7 @@ export async function startWholeMesh(
     const nodes = Object.keys(addresses).map((node): [string, Encoded[]] => {
       const own = [...callers].filter(([, caller]) => caller.node === node)
       const pods = own.map(([address, { account }]) => workload(address, { account }))
-      const agent = workload(addresses[node]!, { account: `${namespace}/weft-agent` })
+      const agent = workload(listening[node]!, { account: `${namespace}/weft-agent` })
       return [node, [agent, ...pods].map(encoded)]
     })
     running?.transmitter.publish(common.map(encoded), new Map(nodes))
@@ -172,7 +182,7 @@ export async function startWholeMesh(
       return false
     }
     await authority.opened
-    const server = await startServer('127.0.0.1', port, [note, authority.handle, transmitter.handle], authority.tls)
+    const server = await startServer(controllerHost, port, [note, authority.handle, transmitter.handle], authority.tls)
     port = server.port
     running = { authority, transmitter, server }
     publish()
@@ -197,8 +207,8 @@ export async function startWholeMesh(
     const state = mkdtempSync(join(folder, 'state-'))
     writeFileSync(join(state, 'token'), tokens.get(node)!)
     return [
-      ...['--node', node, '--pod', `weft-agent-${node}`, '--address', addresses[node]!, '--admin-port', '0'],
-      ...['--controller', change.controller ?? `https://127.0.0.1:${port}`],
+      ...['--node', node, '--pod', `weft-agent-${node}`, '--address', listening[node]!, '--admin-port', '0'],
+      ...['--controller', change.controller ?? `https://${joinPort(controllerHost, port)}`],
       ...['--token-file', join(state, 'token'), '--state-dir', state],
       ...['--trust-dir', change.trustFolder ?? trustFolder, '--data-threads', '1'],
     ]
