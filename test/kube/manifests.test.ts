@@ -12,6 +12,12 @@ const folders = ['manifests/base', 'manifests/examples/shop']
 eachCluster('manifests', (cluster) => {
   const strict = 'fieldValidation=Strict'
 
+  // Nobody answers it here: whoever shares the API server would wait for it with every SMI object.
+  afterEach(async () => {
+    const path = '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/weft-smi'
+    await cluster.test.request('DELETE', path)
+  })
+
   function path({ apiVersion, kind, metadata }: Manifest): string {
     const group = apiVersion === 'v1' ? '/api/v1' : `/apis/${apiVersion}`
     const scope = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`
