@@ -224,8 +224,10 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
     },
     acknowledge(report) {
       const pod = report.pod.includes('/') ? report.pod : `${namespace}/${report.pod}`
+      const isNew = !own.has(pod)
       own.set(pod, { pod, at: clock.wall(), trust: report.trust ?? '', signers: report.signers ?? [] })
-      for (const each of own.keys()) if (pods.pod(each) === null) own.delete(each)
+      // Agents that are gone make room when others come.
+      if (isNew) for (const each of own.keys()) if (pods.pod(each) === null) own.delete(each)
     },
     status: () => statusOf(working, waitingFor(working, facts(null)), problem),
     rotate: () => replaceRoot(store, clock.wall()),

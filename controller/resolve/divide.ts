@@ -9,12 +9,15 @@ import type { Settings } from './settings.ts'
 import type { ReadSplit } from './splits.ts'
 import type { PortNode, ServiceNode, WeightedBackend } from './topology.ts'
 
+/** By key. */
+type Services = Pick<ReadonlyMap<Key, ServiceNode>, 'get' | 'has'>
+
 /**
  * Hangs splits on the ports of their roots, in the order in which they are tried.
  * @param splits in that order; those with matches and those without in one list
  * @param services by key, with all Services that the splits name and that exist
  */
-export function divide(splits: ReadSplit[], services: ReadonlyMap<Key, ServiceNode>, settings: Settings): void {
+export function divide(splits: ReadSplit[], services: Services, settings: Settings): void {
   const matched = splits.filter(({ node }) => node.state === 'active' && node.matches !== null)
   const plain = splits.filter(({ node }) => node.state === 'active' && node.matches === null)
   for (const split of [...matched, ...plain]) {
@@ -26,7 +29,7 @@ export function divide(splits: ReadSplit[], services: ReadonlyMap<Key, ServiceNo
   }
 }
 
-function divideRoot(split: ReadSplit, root: ServiceNode, services: ReadonlyMap<Key, ServiceNode>): void {
+function divideRoot(split: ReadSplit, root: ServiceNode, services: Services): void {
   const lacking = new Map<Key, number[]>()
   for (const port of root.ports) {
     if (split.node.matches !== null && port.protocol !== 'http') {
@@ -52,7 +55,7 @@ function dividePort(
   split: ReadSplit,
   root: ServiceNode,
   port: PortNode,
-  services: ReadonlyMap<Key, ServiceNode>,
+  services: Services,
   lacking: Map<Key, number[]>,
 ): void {
   const backends: WeightedBackend[] = []
@@ -87,7 +90,7 @@ function reportRootOutside({ node, problems, paths }: ReadSplit): void {
   )
 }
 
-function reportMissingBackends({ node, problems, paths }: ReadSplit, services: ReadonlyMap<Key, ServiceNode>): void {
+function reportMissingBackends({ node, problems, paths }: ReadSplit, services: Services): void {
   for (const { service } of node.backends) {
     if (services.has(service)) continue
     problems.warn(

@@ -15,15 +15,18 @@ import { Problems } from './problem.ts'
 import { readPortRoute } from './routes.ts'
 import { type ReadService, ServiceReader, withdrawnForMs } from './services.ts'
 import type { Settings } from './settings.ts'
-import { readSplits } from './splits.ts'
+import { type ReadSplit, readSplits } from './splits.ts'
 import { enforcedAccounts, readTarget } from './targets.ts'
-import type { NamespaceNode, PortBook, ServiceNode, Topology } from './topology.ts'
+import type { NamespaceNode, PortBook, PortRouteNode, RouteGroupNode, ServiceNode, Topology } from './topology.ts'
 
 /** What a resolver goes on from: it has followed the world up to the topology that it is kept for. */
 interface Memory {
-  reader: ServiceReader
   world: World
   settings: Settings
+  reader: ServiceReader
+  routes: Routes
+  /** Services that splits name, whether they exist or not. */
+  named: ReadonlySet<Key>
 }
 
 /**
@@ -42,23 +45,52 @@ export function resolve(world: World, settings: Settings, previous: Topology | n
   // Whatever goes wrong from here on, the next pass begins anew.
   if (previous !== null) memories.delete(previous)
   const memory = kept?.settings === settings ? kept : null
+  const before = memory === null ? null : previous
+  const isSame = (...parts: (keyof World)[]) => parts.every((part) => memory?.world[part] === world[part])
+
   const reader = memory?.reader ?? new ServiceReader(settings)
   reader.follow(world, previous)
-  const isSame = memory !== null && previous !== null && isSameBeside(memory.world, world) && isLasting(previous, nowMs)
-  const topology: Topology = isSame
-    ? { ...previous, services: reader.renewed() as ServiceNode[], nodes: reader.pods.nodes }
-    : putTogether(reader, world, settings, previous, nowMs)
-  memories.set(topology, { reader, world, settings })
+  const hasSameRoutes = isSame('routeGroups', 'tcpRoutes', 'udpRoutes')
+  const routes = memory !== null && hasSameRoutes ? memory.routes : readRoutes(world)
+  const splits = () => readSplits(world.splits.values(), routes.groups, settings)
+  const newSplits = memory !== null && hasSameRoutes && isSame('splits') ? null : splits()
+  const named = newSplits === null ? memory!.named : namesIn(newSplits)
+  const hasSameServices =
+    before !== null &&
+    isSame('services', 'namespaces', 'policies') &&
+    isLasting(before, nowMs) &&
+    isEqual(named, memory!.named)
+
+  const isPartSame = (...parts: (keyof World)[]) => before !== null && hasSameRoutes && isSame(...parts)
+  const topology = inOrder({
+    ...(hasSameServices
+      ? goOn(reader, before, newSplits, settings)
+      : putTogether(reader, world, newSplits ?? splits(), settings, previous, nowMs)),
+    ...(isPartSame() ? pick(before!, 'groups', 'portRoutes') : routeParts(routes)),
+    ...(isPartSame('targets', 'accounts') ? pick(before!, 'targets', 'accounts') : readTargets(world, routes)),
+    namespaces: before !== null && isSame('namespaces') ? before.namespaces : readNamespaces(world, settings),
+    nodes: reader.pods.nodes,
+  })
+  memories.set(topology, { world, settings, reader, routes, named })
   return topology
 }
 
-/** What pods, nodes and slices say goes into endpoints, peers and workloads, and into nothing else. */
-const onlyEndpoints: readonly (keyof World)[] = ['pods', 'nodes', 'slices']
-
-function isSameBeside(before: World, after: World): boolean {
-  const parts = Object.keys(after) as (keyof World)[]
-  return parts.every((part) => before[part] === after[part] || onlyEndpoints.includes(part))
+/** For people who read it, the parts always stand in the same order. */
+function inOrder(topology: Topology): Topology {
+  const { mesh, namespaces, services, splits, groups, portRoutes, targets, locks, ...rest } = topology
+  const { accounts, nodes, sharedPorts, portBook } = rest
+  return {
+    ...{ mesh, namespaces, services, splits, groups, portRoutes, targets, locks },
+    ...{ accounts, nodes, sharedPorts, portBook },
+  }
 }
+
+function pick<K extends keyof Topology>(topology: Topology, ...parts: K[]): Pick<Topology, K> {
+  return Object.fromEntries(parts.map((part) => [part, topology[part]])) as Pick<Topology, K>
+}
+
+/** What depends on the Services. */
+type ServiceParts = Pick<Topology, 'mesh' | 'services' | 'splits' | 'locks' | 'sharedPorts' | 'portBook'>
 
 /** Whether nothing ends by the time alone. */
 function isLasting({ services, portBook }: Topology, nowMs: number): boolean {
@@ -67,27 +99,42 @@ function isLasting({ services, portBook }: Topology, nowMs: number): boolean {
   return services.every(({ withdrawnMs, sharedSinceMs }) => isKept(withdrawnMs) && isKept(sharedSinceMs))
 }
 
+function isEqual(a: ReadonlySet<Key>, b: ReadonlySet<Key>): boolean {
+  return a === b || (a.size === b.size && a.isSubsetOf(b))
+}
+
+function namesIn(splits: readonly ReadSplit[]): Set<Key> {
+  return new Set(splits.flatMap(({ node }) => [node.root, ...node.backends.map(({ service }) => service)]))
+}
+
+/**
+ * From the topology before, where all Services are what they were: with the endpoints of now, and divided anew if there is
+ * anything new about splits.
+ * @param splits null: nothing
+ */
+function goOn(reader: ServiceReader, before: Topology, splits: ReadSplit[] | null, settings: Settings): ServiceParts {
+  const renewed = reader.renewed()
+  const rest = pick(before, 'mesh', 'splits', 'locks', 'sharedPorts', 'portBook')
+  if (splits === null) return { ...rest, services: renewed as ServiceNode[] }
+  const desk = reader.undivided(renewed)
+  divide(splits, desk, settings)
+  return { ...rest, services: desk.settle(), splits: sorted(splits.map(({ node }) => node)) }
+}
+
 function putTogether(
   reader: ServiceReader,
   world: World,
+  splits: ReadSplit[],
   settings: Settings,
   previous: Topology | null,
   nowMs: number,
-): Topology {
-  const routes = readRoutes(world)
-  const splits = readSplits(world.splits.values(), routes.groups, settings)
-  const targets = [...world.targets.values()].map((object) =>
-    readTarget(object, { ...routes, accounts: world.accounts }),
-  )
-
+): ServiceParts {
   const enrolled = reader.readEnrolled()
-  for (const { node } of splits)
-    for (const key of [node.root, ...node.backends.map(({ service }) => service)]) reader.readNamed(key)
+  for (const key of namesIn(splits)) reader.readNamed(key)
   for (const { node } of enrolled) if (node.policy.mirror) reader.readNamed(node.policy.mirror.service)
   reader.readWithdrawn(nowMs)
 
-  const services = new Map([...reader.found].map(([key, { node }]) => [key, node]))
-  divide(splits, services, settings)
+  divide(splits, new Map([...reader.found].map(([key, { node }]) => [key, node])), settings)
   for (const { node, problems } of enrolled) {
     // A namespace on its way out takes no new objects; a Service without TCP ports has nothing to be an alias of.
     const isLeaving = world.namespaces.get(namespaceOf(node.key))?.status?.phase === 'Terminating'
@@ -101,25 +148,23 @@ function putTogether(
   keepShadows(enrolled, previous?.services ?? [], nowMs)
   const { sharedPorts, portBook } = assignPorts(enrolled, world, settings, previous?.portBook ?? null, nowMs)
   const locks = chooseLocks(enrolled, world)
-
-  const mesh = world.services.get(toKey(settings.namespace, settings.meshService))
   return {
-    mesh: serviceAddresses(mesh),
-    namespaces: readNamespaces(world, settings),
+    mesh: serviceAddresses(world.services.get(toKey(settings.namespace, settings.meshService))),
     services: reader.settle(),
     splits: sorted(splits.map(({ node }) => node)),
-    groups: sorted([...routes.groups.values()]),
-    portRoutes: [...sorted([...routes.tcpRoutes.values()]), ...sorted([...routes.udpRoutes.values()])],
-    targets: sorted(targets),
     locks,
-    accounts: enforcedAccounts(sorted(targets)).map(({ key, targets }) => ({ key, targets })),
-    nodes: reader.pods.nodes,
     sharedPorts,
     portBook,
   }
 }
 
-function readRoutes(world: World) {
+interface Routes {
+  groups: ReadonlyMap<Key, RouteGroupNode>
+  tcpRoutes: ReadonlyMap<Key, PortRouteNode>
+  udpRoutes: ReadonlyMap<Key, PortRouteNode>
+}
+
+function readRoutes(world: World): Routes {
   return {
     groups: new Map([...world.routeGroups.values()].map((object) => [keyOf(object), readGroup(object)])),
     tcpRoutes: new Map(
@@ -129,6 +174,19 @@ function readRoutes(world: World) {
       [...world.udpRoutes.values()].map((object) => [keyOf(object), readPortRoute(object, 'UDPRoute')]),
     ),
   }
+}
+
+function routeParts({ groups, tcpRoutes, udpRoutes }: Routes): Pick<Topology, 'groups' | 'portRoutes'> {
+  return {
+    groups: sorted([...groups.values()]),
+    portRoutes: [...sorted([...tcpRoutes.values()]), ...sorted([...udpRoutes.values()])],
+  }
+}
+
+function readTargets(world: World, routes: Routes): Pick<Topology, 'targets' | 'accounts'> {
+  const named = { ...routes, accounts: world.accounts }
+  const targets = sorted([...world.targets.values()].map((object) => readTarget(object, named)))
+  return { targets, accounts: enforcedAccounts(targets).map(({ key, targets }) => ({ key, targets })) }
 }
 
 /** Only those that differ from the defaults or have a problem. */

@@ -184,6 +184,11 @@ export class ServiceReader {
     return nodes ?? this.before
   }
 
+  /** The same nodes before any split was hung on them, each copied when it is asked for. */
+  undivided(nodes: readonly ServiceNode[]): Undivided {
+    return new Undivided(nodes)
+  }
+
   /** Notes what a node of the topology was made of. */
   private note(node: ServiceNode, { node: read }: Reading): void {
     origins.set(node, read)
@@ -322,6 +327,47 @@ class Relation {
   }
 }
 
+/** Nodes of a topology that are divided anew. */
+class Undivided {
+  private readonly nodes: readonly ServiceNode[]
+  private readonly copies = new Map<number, ServiceNode>()
+
+  constructor(nodes: readonly ServiceNode[]) {
+    this.nodes = nodes
+  }
+
+  has(key: Key): boolean {
+    return indexOf(this.nodes, key) >= 0
+  }
+
+  get(key: Key): ServiceNode | undefined {
+    const at = indexOf(this.nodes, key)
+    return at < 0 ? undefined : this.copy(at)
+  }
+
+  private copy(at: number): ServiceNode {
+    const node = this.nodes[at]!
+    const copy = this.copies.get(at) ?? { ...node, ports: node.ports.map((port) => ({ ...port, splits: [] })) }
+    this.copies.set(at, copy)
+    return copy
+  }
+
+  /** @returns all nodes as they are now; those that came out as they were are the same objects */
+  settle(): ServiceNode[] {
+    const settled = [...this.nodes]
+    for (const [at, node] of this.nodes.entries()) {
+      if (node.ports.some(({ splits }) => splits.length > 0)) this.copy(at)
+    }
+    for (const [at, copy] of this.copies) {
+      const node = this.nodes[at]!
+      if (isSettled(node, copy)) continue
+      origins.set(copy, origins.get(node)!)
+      settled[at] = copy
+    }
+    return settled
+  }
+}
+
 /** What each node of a topology was read as. */
 const origins = new WeakMap<ServiceNode, ServiceNode>()
 
@@ -337,10 +383,17 @@ function renew(old: ServiceNode, read: ServiceNode): ServiceNode {
 
 /** Whether two nodes that were read from the same are the same in what was hung on them. */
 function isSettled(a: ServiceNode, b: ServiceNode): boolean {
-  if (a.alias !== b.alias || a.withdrawnMs !== b.withdrawnMs || a.problems.length !== b.problems.length) return false
-  const isPlain = (port: PortNode, at: number) =>
-    port.meshPort === b.ports[at]!.meshPort && port.splits.length + b.ports[at]!.splits.length === 0
-  if (a.shadow === null && b.shadow === null && a.problems.length === 0 && a.ports.every(isPlain)) return true
+  if (a.alias !== b.alias || a.withdrawnMs !== b.withdrawnMs || a.sharedSinceMs !== b.sharedSinceMs) return false
+  if (!isEqual(a.shadow, b.shadow) || !isEqual(a.problems, b.problems)) return false
+  return a.ports.every(({ meshPort, splits }, at) => {
+    const other = b.ports[at]!
+    return meshPort === other.meshPort && isEqual(splits, other.splits)
+  })
+}
+
+function isEqual(a: object | null, b: object | null): boolean {
+  if (a === null || b === null) return a === b
+  if (Array.isArray(a) && Array.isArray(b) && a.length + b.length === 0) return true
   return JSON.stringify(a) === JSON.stringify(b)
 }
 

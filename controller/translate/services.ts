@@ -5,17 +5,18 @@ import type { EndpointsResource, Key, ServiceResource, Split } from '../contract
 import type { PortNode, ServiceNode, SplitNode, Topology } from '../resolve/topology.ts'
 import { type Encoded, encode } from './encode.ts'
 
-export function encodedServices(topology: Topology): Encoded[] {
+/** Services in the order of the topology, and the endpoints of all their ports. */
+export function encodedServices(topology: Topology): { services: Encoded[]; endpoints: Encoded[] } {
   const splits = new Map(topology.splits.map((split) => [split.key, split]))
   const reachable = reachableServices(topology)
-  const all: Encoded[] = []
+  const services: Encoded[] = []
+  const endpoints: Encoded[] = []
   for (const service of topology.services) {
-    if (reachable.has(service.key)) {
-      all.push(encodedService(service, splits))
-      for (const port of service.ports) all.push(encodedEndpoints(service, port))
-    } else if (service.withdrawnMs !== null) all.push(encodedService(service, splits))
+    const isReachable = reachable.has(service.key)
+    if (isReachable || service.withdrawnMs !== null) services.push(encodedService(service, splits))
+    if (isReachable) for (const port of service.ports) endpoints.push(encodedEndpoints(service, port))
   }
-  return all
+  return { services, endpoints }
 }
 
 /** What was made of a node, and of a list of endpoints, which live on from topology to topology. */
@@ -23,9 +24,11 @@ const madeServices = new WeakMap<ServiceNode, Encoded>()
 const madeEndpoints = new WeakMap<PortNode['endpoints'], Encoded>()
 
 function encodedService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): Encoded {
-  // What a split says stands on a node of its own.
-  if (service.ports.some((port) => port.splits.length > 0)) return encode(toService(service, splits))
-  const made = madeServices.get(service) ?? encode(toService(service, splits))
+  const known = madeServices.get(service)
+  // What a split's matches are stands on a node of its own.
+  if (known !== undefined && service.ports.every((port) => port.splits.length === 0)) return known
+  const made = encode(toService(service, splits))
+  if (known?.text === made.text) return known
   madeServices.set(service, made)
   return made
 }

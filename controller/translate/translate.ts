@@ -39,20 +39,35 @@ export interface Translated {
  */
 export function translate(topology: Topology, settings: Settings, last: Translated | null = null): Translation {
   if (last !== null && isSameBesideEndpoints(last.topology, topology)) return renew(topology, last)
-  const few: Resource[] = [
-    meshResource(topology, settings),
-    ...accessResources(topology),
-    ...namespaceResources(topology, settings),
-    ...peerResources(topology, settings),
-    ...portResources(topology),
-  ]
+  const { services, endpoints } = encodedServices(topology)
+  const hasSameServices = last !== null && isSameBesideSplits(last.topology, topology)
   return {
-    common: [...few.map(encode), ...encodedServices(topology)].sort(byName),
+    // In the order of the kinds.
+    common: [
+      ...encodedList(topology.targets, settings, () => accessResources(topology)),
+      ...endpoints.sort(byName),
+      encode(meshResource(topology, settings)),
+      ...encodedList(topology.namespaces, settings, () => namespaceResources(topology, settings)),
+      ...encodedList(topology.nodes, settings, () => peerResources(topology, settings)),
+      ...portResources(topology).map(encode).sort(byName),
+      ...services,
+    ],
     nodes: new Map(topology.nodes.map((node) => [node.name, encodedWorkloads(node)])),
-    services: desiredServices(topology, settings),
-    policies: desiredPolicies(topology.locks, settings),
+    services: hasSameServices ? last.translation.services : desiredServices(topology, settings),
+    policies: hasSameServices ? last.translation.policies : desiredPolicies(topology.locks, settings),
     problems: listProblems(topology),
   }
+}
+
+/** What was made of a list with some settings. The list is the same one as long as nothing in it is different. */
+const lists = new WeakMap<Settings, WeakMap<readonly unknown[], Encoded[]>>()
+
+function encodedList(from: readonly unknown[], settings: Settings, make: () => Resource[]): Encoded[] {
+  const own = lists.get(settings) ?? new WeakMap<readonly unknown[], Encoded[]>()
+  lists.set(settings, own)
+  const made = own.get(from) ?? make().map(encode).sort(byName)
+  own.set(from, made)
+  return made
 }
 
 /** The translation before with other endpoints and workloads. */
@@ -89,7 +104,16 @@ function placeOf(list: readonly Encoded[], wanted: Encoded): number {
 function isSameBesideEndpoints(before: Topology, after: Topology): boolean {
   const parts = Object.keys(after) as (keyof Topology)[]
   if (!parts.every((part) => before[part] === after[part] || part === 'services' || part === 'nodes')) return false
-  return areAll(before.services, after.services, isSameService) && areAll(before.nodes, after.nodes, isSameMachine)
+  const isAlike = (a: ServiceNode, b: ServiceNode) => isSameService(a, b, ['endpoints', 'sliceName'])
+  return areAll(before.services, after.services, isAlike) && areAll(before.nodes, after.nodes, isSameMachine)
+}
+
+/** Whether the Services that the controller keeps are the same. */
+function isSameBesideSplits(before: Topology, after: Topology): boolean {
+  const parts = ['mesh', 'locks', 'sharedPorts', 'portBook'] as const
+  if (!parts.every((part) => before[part] === after[part])) return false
+  const isAlike = (a: ServiceNode, b: ServiceNode) => isSameService(a, b, ['endpoints', 'sliceName', 'splits'])
+  return areAll(before.services, after.services, isAlike)
 }
 
 function areAll<T>(before: readonly T[], after: readonly T[], isAlike: (a: T, b: T) => boolean): boolean {
@@ -97,15 +121,16 @@ function areAll<T>(before: readonly T[], after: readonly T[], isAlike: (a: T, b:
   return before.length === after.length && before.every((one, at) => one === after[at] || isAlike(one, after[at]!))
 }
 
-function isSameService(a: ServiceNode, b: ServiceNode): boolean {
+/** @param beside fields of ports that may differ */
+function isSameService(a: ServiceNode, b: ServiceNode, beside: readonly (keyof PortNode)[]): boolean {
   const names = Object.keys(b) as (keyof ServiceNode)[]
   const isSame = names.every((name) => a[name] === b[name] || name === 'ports' || name === 'problems')
-  return isSame && areAll(a.ports, b.ports, isSamePort)
+  return isSame && areAll(a.ports, b.ports, (one, other) => isSamePort(one, other, beside))
 }
 
-function isSamePort(a: PortNode, b: PortNode): boolean {
+function isSamePort(a: PortNode, b: PortNode, beside: readonly (keyof PortNode)[]): boolean {
   const names = Object.keys(b) as (keyof PortNode)[]
-  return names.every((name) => a[name] === b[name] || name === 'endpoints' || name === 'sliceName')
+  return names.every((name) => a[name] === b[name] || beside.includes(name))
 }
 
 function isSameMachine(a: MachineNode, b: MachineNode): boolean {
