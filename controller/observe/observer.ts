@@ -120,7 +120,8 @@ export function startObserver(options: ObserverOptions): Observer {
     const ms = !hasDiscovered ? 1000 : served.size < smiKinds.length ? discoverMissingMs : discoverAllMs
     // A reflector that lost its kind asks sooner, but not at once: it may ask again and again.
     await clock.sleep(1000, stopping.signal)
-    await clock.sleep(ms * (0.75 + clock.random() / 2) - 1000, AbortSignal.any([stopping.signal, recheck.signal]))
+    const rest = Math.max(0, ms * (0.75 + clock.random() / 2) - 1000)
+    await clock.sleep(rest, AbortSignal.any([stopping.signal, recheck.signal]))
   }
 
   for (const each of followed.slice(0, builtinKinds.length)) follow(each, each.spec.versions[0]!)

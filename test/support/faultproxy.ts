@@ -8,6 +8,7 @@
 // | refuse    | reset at once                                | reset                                    |
 // | cut       | reset after N bytes from the server          | reset after N more bytes from the server |
 // | stall     | accepted, nothing is carried, nothing closed | the same: bytes wait until `pass`        |
+// | hold      | accepted, nothing reaches the server          | what the client says waits until `pass`  |
 // | half-open | accepted, and everything sent there is lost  | the same, for good: no byte, no end      |
 // | delay     | carried, each chunk from the server D later  | the same                                 |
 
@@ -19,6 +20,7 @@ export type Fault =
   | { kind: 'refuse' }
   | { kind: 'cut'; afterBytes: number }
   | { kind: 'stall' }
+  | { kind: 'hold' }
   | { kind: 'half-open' }
   | { kind: 'delay'; ms: number }
 
@@ -51,10 +53,11 @@ export async function startFaultProxy(target: number): Promise<FaultProxy> {
 
   /** Puts the mode in force on a line. */
   function settle(line: Line): void {
-    for (const socket of [line.down, line.up]) {
-      if (fault.kind === 'stall' && !line.isLost) socket.pause()
-      else socket.resume()
-    }
+    const { kind } = fault
+    if (!line.isLost && (kind === 'stall' || kind === 'hold')) line.down.pause()
+    else line.down.resume()
+    if (!line.isLost && kind === 'stall') line.up.pause()
+    else line.up.resume()
     line.left = fault.kind === 'cut' ? fault.afterBytes : null
   }
 
