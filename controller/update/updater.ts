@@ -11,6 +11,8 @@ import { keyOf, type ObjectRef } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
 import type { Pass } from '../pipeline.ts'
 import type { Settings } from '../resolve/settings.ts'
+import type { DesiredService } from '../translate/desired.ts'
+import { openAddressBook } from './addresses.ts'
 import type { SmiPart } from './conditions.ts'
 import { type Notice, openEvents } from './events.ts'
 import { type LockStep, planLocks } from './lock.ts'
@@ -57,6 +59,7 @@ export function openUpdater(options: UpdaterOptions): Updater {
   }
   const events = openEvents({ ...options, api })
   const statuses = openStatuses({ ...options, api, counted: (kind) => counted('patch', kind) })
+  const book = openAddressBook()
   const wait = backoff(clock, 1000, 60_000)
   let failures = 0
   let isLeader = false
@@ -95,19 +98,20 @@ export function openUpdater(options: UpdaterOptions): Updater {
   }
 
   async function bring(pass: Pass): Promise<void> {
-    if (settled === null || !isSameToUs(settled, pass)) await writeObjects(pass)
+    if (settled === null || !hasSameObjects(settled, pass)) await writeObjects(pass)
+    if (settled === null || !hasSameVerdicts(settled, pass)) failures += await statuses.write(pass, mayWrite)
     const notices = [...pass.translation.problems, ...options.noticed(pass.world), ...refused]
     await events.write(notices, mayWrite, (object) => isThere(pass.world, object))
   }
 
   async function writeObjects(pass: Pass): Promise<void> {
+    book.note(pass.translation.services, pass.world.services)
     const plan = planServices(pass.translation.services, pass.world.services, settings)
     const locks = planLocks(pass.translation.policies, pass.world.policies)
     const isLasting = ({ verb, key }: AnyStep) => verb === 'delete' || !isEnding(pass.world, key.split('/')[0]!)
     for (const group of [plan.withdraw, plan.addresses, plan.aliases, locks.close, locks.open, plan.cleanup]) {
       await takeAll(group.filter(isLasting))
     }
-    failures += await statuses.write(pass, mayWrite)
   }
 
   async function takeAll(steps: readonly AnyStep[]): Promise<void> {
@@ -147,13 +151,27 @@ export function openUpdater(options: UpdaterOptions): Updater {
         ? `/api/v1/namespaces/${namespace}/services`
         : `/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`
     if (step.verb === 'create') {
-      await api.request('POST', collection, { body: step.desired })
+      const { desired } = step
+      if (desired.kind === 'Service') await createService(collection, desired)
+      else await api.request('POST', collection, { body: desired })
     } else if (step.verb === 'replace') {
       await api.request('PUT', `${collection}/${name}`, { body: step.body })
     } else {
       const { uid, resourceVersion } = step.actual.metadata
       const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid, resourceVersion } }
       await api.request('DELETE', `${collection}/${name}`, { body })
+    }
+  }
+
+  /** With the address that it had, if it had one and nobody else has it now. */
+  async function createService(collection: string, desired: DesiredService): Promise<void> {
+    const body = book.addressed(desired)
+    try {
+      await api.request('POST', collection, { body })
+    } catch (thrown) {
+      if (body === desired || !hasStatus(thrown, 422)) throw thrown
+      book.forget(desired)
+      await api.request('POST', collection, { body: desired })
     }
   }
 
@@ -187,16 +205,20 @@ export function openUpdater(options: UpdaterOptions): Updater {
   }
 }
 
-/** What comes and goes with endpoints is told to agents alone. */
-const notWritten: readonly (keyof World)[] = ['pods', 'nodes', 'slices']
+/** Whether two passes leave the same objects to be written. What was written is read back: then the world is another one. */
+function hasSameObjects(a: Pass, b: Pass): boolean {
+  const parts = ['services', 'policies'] as const
+  const isSame = parts.every((part) => a.world[part] === b.world[part] && a.translation[part] === b.translation[part])
+  return isSame && a.world.namespaces === b.world.namespaces
+}
 
-/** Whether two passes leave the same to be written. What was written is read back: then the world is another one. */
-function isSameToUs(a: Pass, b: Pass): boolean {
+/** What comes and goes with endpoints makes no difference to what is said of SMI objects. */
+const notJudged: readonly (keyof World)[] = ['pods', 'nodes', 'slices']
+
+/** Whether the conditions of SMI objects are the same, and the objects too. */
+function hasSameVerdicts(a: Pass, b: Pass): boolean {
   const parts = Object.keys(b.world) as (keyof World)[]
-  const isSame = parts.every((part) => a.world[part] === b.world[part] || notWritten.includes(part))
-  return (
-    isSame && a.translation.services === b.translation.services && a.translation.policies === b.translation.policies
-  )
+  return parts.every((part) => a.world[part] === b.world[part] || notJudged.includes(part))
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
