@@ -110,6 +110,7 @@ describe('the chart', function () {
       'mesh.foreignCidrs': ['192.0.2.0/24'],
       'controller.logLevel': 'debug',
       'agent.dataThreads': 3,
+      'agent.minReadySeconds': 12,
       'agent.terminationGracePeriodSeconds': 120,
       'agent.env': [{ name: 'WEFT_RETRIES', value: '2' }],
     }
@@ -133,6 +134,7 @@ describe('the chart', function () {
       WEFT_DRAIN_DEADLINE: '115s',
       WEFT_RETRIES: '2',
     })
+    expect(objects.get('DaemonSet weft-agent')!.spec).to.include({ minReadySeconds: 12 })
     const guard = JSON.stringify(objects.get('ValidatingAdmissionPolicy weft-controller'))
     expect(guard).to.include(".weft-system.svc.corp.test'").and.not.include('cluster.local')
   })
