@@ -230,7 +230,7 @@ export function openTransmitter(options: TransmitterOptions): Transmitter {
         error: last?.report.error ?? null,
         acks: last?.acks ?? 0,
         rejections: last?.rejections ?? 0,
-        lagMs: Math.round(session?.lagMs ?? 0),
+        lagMs: Math.ceil(session?.lagMs ?? 0),
         transactions: session?.transactions ?? 0,
         fulls: session?.fulls ?? 0,
         bytes: session?.bytes ?? 0,
