@@ -1,15 +1,29 @@
 // A real cluster with the mesh just installed: agents everywhere, small and without rights, and nothing to complain of.
 
 import { expect } from 'chai'
-import { list, pods, run, weft } from './kubectl.ts'
-import { agentLabel, agentOn, metric, withMesh } from './mesh.ts'
+import { type Body, kubectl, list, pods, run, weft } from './kubectl.ts'
+import { agentLabel, agentOn, figure, metric, withMesh } from './mesh.ts'
 
 describe('the mesh on a cluster', function () {
   this.timeout(60_000)
   const mesh = withMesh()
 
-  it('installs without a warning', () => {
+  it('installs without a warning, and is ready within 60 s', () => {
     expect(mesh().applied.errors).to.equal('')
+    figure('from applying the manifests to everything ready', `${Math.round(mesh().readyMs / 100) / 10} s`)
+    expect(mesh().readyMs).to.be.below(60_000)
+  })
+
+  it('stays as it is when it is applied again', async () => {
+    const stand = async () => {
+      const { items } = JSON.parse(await kubectl(['get', '-k', mesh().manifests, '-o', 'json'])) as { items: Body[] }
+      // Where there is a generation, the version counts what becomes of the object, too.
+      return items.map(({ kind, metadata }) => [kind, metadata.name, metadata.generation ?? metadata.resourceVersion])
+    }
+    const before = await stand()
+    expect(before.length).to.be.above(15)
+    await kubectl(['apply', '-k', mesh().manifests])
+    expect(await stand()).to.deep.equal(before)
   })
 
   it('has a ready agent on every node, at rest in at most 110 MB', async () => {

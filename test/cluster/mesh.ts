@@ -1,13 +1,18 @@
 // The mesh and the shop on the cluster under test: put there once for all suites of a run, as users would. The shop's pods are
 // pinned, so that suites know which way a request takes.
 
-import { join } from 'node:path'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { stringify } from 'yaml'
 import { root } from '../../scripts/local/environment.ts'
 import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
 import { apply, type Body, kubectl, list, pods, type Ran, rolledOut, run } from './kubectl.ts'
 
 export const agentLabel = 'app.kubernetes.io/name=weft-agent'
 export const controllerLabel = 'app.kubernetes.io/name=weft-controller'
+/** The image of agents, controller and shop; it must be where the nodes find it. */
+export const image = process.env['WEFT_IMAGE'] || 'weft:dev'
 /** What the shop's clients call. */
 export const reviews = 'http://reviews-mesh:9080/reviews/0'
 
@@ -15,6 +20,12 @@ export const reviews = 'http://reviews-mesh:9080/reviews/0'
 export interface Installed {
   /** What applying the mesh said. */
   applied: Ran
+  /** From applying it to everything being ready. */
+  readyMs: number
+  /** The folder that was applied: `kubectl apply -k`. */
+  manifests: string
+  /** All nodes. */
+  nodes: string[]
   /** The node of productpage, details, ratings and reviews v2, … */
   here: string
   /** … and that of reviews v1 and v3. */
@@ -46,11 +57,28 @@ async function install(): Promise<Installed> {
   for (const name of ['weft-system', 'shop']) {
     if (namespaces.includes(name)) throw new Error(`the cluster has a namespace ${name}: name one that nobody uses`)
   }
-  const applied = await run('kubectl', ['apply', '-k', join(root, 'manifests/base')])
+  const manifests = manifestsOf(image)
+  const start = performance.now()
+  const applied = await run('kubectl', ['apply', '-k', manifests])
   if (applied.code !== 0) throw new Error(applied.errors)
   await rolledOut('weft-system', 'deployment/weft-controller')
   await rolledOut('weft-system', 'daemonset/weft-agent')
-  return { applied, here, there }
+  return { applied, readyMs: performance.now() - start, manifests, nodes, here, there }
+}
+
+/** The folder to apply for an image: the base, or an overlay that names the image. */
+export function manifestsOf(name: string, folder = join(root, 'manifests/base')): string {
+  if (name === 'weft:dev') return folder
+  const overlay = mkdtempSync(join(tmpdir(), 'weft-cluster-'))
+  const tag = name.lastIndexOf(':')
+  const images = [{ name: 'weft', newName: name.slice(0, tag), newTag: name.slice(tag + 1) }]
+  writeFileSync(join(overlay, 'kustomization.yaml'), stringify({ resources: [relative(overlay, folder)], images }))
+  return overlay
+}
+
+/** Prints a figure that README may quote, in the report of the tests. */
+export function figure(what: string, value: string | number): void {
+  console.log(`      figure: ${what}: ${value}`)
 }
 
 /** Puts the shop on the cluster, pinned to nodes. */
@@ -67,7 +95,10 @@ function pin(object: Manifest, node: string): Manifest {
   const copy = structuredClone(object) as Body
   copy.spec.template.spec.nodeSelector = { 'kubernetes.io/hostname': node }
   // Waiting for the first call of a probe is most of what a suite would wait for.
-  for (const container of copy.spec.template.spec.containers) container.readinessProbe.periodSeconds = 1
+  for (const container of copy.spec.template.spec.containers) {
+    container.readinessProbe.periodSeconds = 1
+    container.image = image
+  }
   return copy
 }
 
