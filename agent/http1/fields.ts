@@ -120,6 +120,15 @@ export class FieldLines {
     return this.text.slice(start, end)
   }
 
+  /**
+   * The value of Transfer-Encoding. A tab around it is left in, so that it is refused: readers disagree about what it is
+   * then (RFC 9112 section 5 allows it, llhttp reads another coding).
+   */
+  codingAt(colon: number, lineEnd: number): string {
+    const tab = this.text.indexOf('\t', colon)
+    return tab === -1 || tab > lineEnd ? this.valueAt(colon, lineEnd) : this.text.slice(colon + 1, lineEnd)
+  }
+
   /** All values of a header by lower-case name, joined with ", "; null if it is absent. */
   value(name: string): string | null {
     const values = this.each(name)

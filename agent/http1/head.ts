@@ -165,7 +165,7 @@ export class RequestHead {
         break
       case 'transfer-encoding':
         if (seen.coding !== null) throw new MeshError('bad_request', 'Transfer-Encoding was sent twice')
-        seen.coding = lines.valueAt(colon, lineEnd)
+        seen.coding = lines.codingAt(colon, lineEnd)
         break
       case 'connection':
         seen.connection = joined(seen.connection, lines.valueAt(colon, lineEnd))

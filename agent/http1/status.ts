@@ -102,7 +102,7 @@ export class ResponseHead {
         break
       case 'transfer-encoding':
         if (seen.coding !== null) throw new MeshError('upstream_invalid', 'Transfer-Encoding was sent twice')
-        seen.coding = lines.valueAt(colon, lineEnd)
+        seen.coding = lines.codingAt(colon, lineEnd)
         lines.cut(at, lineEnd + 2)
         break
       case 'connection': {

@@ -53,10 +53,15 @@ describe('what fuzzing has found', () => {
   same('an empty line before a request, in two pieces', `\r\nGET / HTTP/1.1\r\n${host}\r\n`)
   same('an empty line behind the last request', `GET / HTTP/1.1\r\n${host}\r\n\r\n`)
   refused('a carriage return behind the version', `GET / HTTP/1.1\r\r\n${host}\r\n`)
+  refused('a tab behind the transfer coding', `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n`)
   refused('two empty lines before a request', `\r\n\r\nGET / HTTP/1.1\r\n${host}\r\n`)
   refused('a chunk extension without a name', `${chunks}0;\r\n\r\n`)
   refused('a chunk extension with white space', `${chunks}3; a\r\nabc\r\n0\r\n\r\n`)
   refused('a chunk extension with an open quote', `${chunks}3;a="\r\nabc\r\n0\r\n\r\n`)
+  it('a response with a tab behind its transfer coding', () => {
+    const stream = Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n')
+    expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
+  })
   it('an interim response of HTTP/1.0', () => {
     const stream = Buffer.from('HTTP/1.0 100 \r\n\r\nHTTP/1.1 204 \r\n\r\n')
     expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
