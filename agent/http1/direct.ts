@@ -32,6 +32,8 @@ const isUsed = process.env['WEFT_NO_DIRECT_WRITES'] !== '1' && process.versions.
 export class DirectWriter {
   private readonly socket: Socket
   private readonly onDrain: () => void
+  /** Where writes go while nothing is in the way; else null. Kept here, as each look into the socket is one at cold memory. */
+  private open: Handle | null = null
   private pending = 0
   private mustTell = false
   private readonly onComplete: (status: number) => void
@@ -50,28 +52,34 @@ export class DirectWriter {
     return socket.writableLength + queued
   }
 
+  /** Nothing more is written: the socket is ended, or destroyed. */
+  close(): void {
+    this.open = null
+  }
+
   /**
    * Writes latin1 text.
    * @returns false if more should wait for `onDrain`
    */
   text(text: string): boolean {
-    const handle = this.handle()
+    const handle = this.open ?? this.look()
     if (handle === null) return this.socket.write(text, 'latin1')
     return this.dispatched(handle.writeLatin1String(null, text), null)
   }
 
   /** Writes bytes that nobody changes before they are sent. */
   bytes(bytes: Buffer): boolean {
-    const handle = this.handle()
+    const handle = this.open ?? this.look()
     if (handle === null) return this.socket.write(bytes)
     return this.dispatched(handle.writeBuffer(null, bytes), bytes)
   }
 
   /** null: what is written must go by the stream, which is connecting, has a queue, or is ended. */
-  private handle(): Handle | null {
+  private look(): Handle | null {
     const { socket } = this
     if (!isUsed || socket.connecting || socket.writableLength > 0 || socket.writableEnded) return null
-    return (socket as unknown as SocketInside)._handle
+    this.open = (socket as unknown as SocketInside)._handle
+    return this.open
   }
 
   private dispatched(result: number | PendingWrite, bytes: Buffer | null): boolean {
@@ -99,6 +107,7 @@ export class DirectWriter {
   }
 
   private fail(status: number): void {
+    this.open = null
     // Whoever destroyed it has its reason already.
     if (this.socket.destroyed) return
     const code = getSystemErrorName(status)

@@ -37,6 +37,7 @@ export class TcpWire implements Wire {
     })
     socket.on('close', () => {
       this.isClosed = true
+      this.writer.close()
       this.handler.onClose(this.error)
     })
   }
@@ -81,11 +82,13 @@ export class TcpWire implements Wire {
   }
 
   end(): void {
+    this.writer.close()
     this.socket.end()
   }
 
   reset(): void {
     const { socket } = this
+    this.writer.close()
     // resetAndDestroy() waits for what was written to be read, which a stuck peer never does: this is what it does then.
     // While our own end is on its way libuv refuses a reset, and Node would never close: what was written was whole.
     const isEnding = socket.writableEnded && !socket.writableFinished
@@ -94,6 +97,7 @@ export class TcpWire implements Wire {
   }
 
   destroy(): void {
+    this.writer.close()
     this.socket.destroy()
   }
 }
