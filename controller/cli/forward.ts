@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { Headers, WebSocket } from 'undici'
+import { messageOf } from '../errors.ts'
 import type { Cluster } from '../observe/access.ts'
 
 const dataChannel = 0
@@ -32,6 +33,7 @@ export async function forward(cluster: Cluster, { namespace, pod, port }: Target
   const socket = new WebSocket(url, { protocols: ['v4.channel.k8s.io'], dispatcher, headers: fields })
   socket.binaryType = 'arraybuffer'
   const opened = new Set<number>()
+  let isOpen = false
 
   const stream = new Duplex({
     read() {},
@@ -46,6 +48,8 @@ export async function forward(cluster: Cluster, { namespace, pod, port }: Target
       done(error)
     },
   })
+  // Nobody listens yet when the first message comes.
+  stream.on('error', () => {})
   const fail = (what: string) => stream.destroy(new Error(`port ${port} of pod ${namespace}/${pod}: ${what}`))
 
   socket.addEventListener('message', ({ data }) => {
@@ -59,13 +63,17 @@ export async function forward(cluster: Cluster, { namespace, pod, port }: Target
     else fail(payload.toString().trim())
   })
   socket.addEventListener('close', () => stream.push(null))
+  socket.addEventListener('error', (event) => {
+    if (isOpen) fail(messageOf(event.error ?? 'the connection broke'))
+  })
   await new Promise<void>((resolve, reject) => {
-    socket.addEventListener('open', () => resolve())
-    socket.addEventListener('error', (event) => {
-      const cause = (event as { error?: Error }).error
-      fail(cause?.message ?? 'the connection failed')
-      reject(stream.errored ?? new Error('the connection failed'))
+    socket.addEventListener('open', () => {
+      isOpen = true
+      resolve()
     })
+    // A WebSocket does not tell with which status it was refused.
+    const refused = `the API server refuses a connection to pod ${namespace}/${pod}, or is away; it takes the right to create pods/portforward`
+    socket.addEventListener('error', () => reject(new Error(refused)))
   })
   return stream
 }
@@ -81,6 +89,7 @@ export async function readPage(cluster: Cluster, target: Target, path: string): 
   const stream = await forward(cluster, target)
   try {
     return await new Promise<string>((resolve, reject) => {
+      if (stream.errored !== null) reject(stream.errored)
       stream.on('error', reject)
       const request = get(
         {
