@@ -92,6 +92,9 @@ function readSources(object: SmiObject, own: string, named: Named, problems: Pro
       )
     }
   }
+  if (sources.size === 0) {
+    problems.error('SourceInvalid', path, 'no ServiceAccount can be read from it; without one nothing is allowed')
+  }
   return [...sources].sort()
 }
 
@@ -101,7 +104,8 @@ function readSource(entry: unknown, own: string, path: string, problems: Problem
     return null
   }
   if (entry['kind'] !== undefined && entry['kind'] !== 'ServiceAccount') {
-    problems.error(
+    // The specification knows other kinds: who writes them as well is served as far as we can.
+    problems.warn(
       'SourceInvalid',
       `${path}.kind`,
       `${quote(entry['kind'])} is not supported and ignored; use ServiceAccount`,

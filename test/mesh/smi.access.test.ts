@@ -2,6 +2,7 @@
 // The numbers are the sections of the SMI facts that the project goes by; 7 are its test vectors.
 
 import { expect } from 'chai'
+import { RequestHead } from '../../agent/http1/head.ts'
 import { canonicalPath } from '../../agent/http1/target.ts'
 import type { MatchInput } from '../../agent/mesh/match.ts'
 import type { Settings } from '../../controller/resolve/settings.ts'
@@ -152,9 +153,14 @@ describe('SMI TrafficTarget', () => {
 
     it('a path is matched from its start, not to its end, and without the query', () => {
       const all = decided([target(`[${group('metrics')}]`)])
-      const is = (path: string) => all.allows('web', 'dest', 80, get(path))
-      // The query is cut off before anything is matched.
+      const is = (path: string) => {
+        const head = new RequestHead()
+        head.parse(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`, { headBytes: 1000, headers: 10 })
+        return all.allows('web', 'dest', 80, head)
+      }
       expect(is('/metrics')).to.equal(true)
+      expect(is('/metrics?x=1')).to.equal(true)
+      expect(is('/?x=/metrics')).to.equal(false)
       expect(is('/metricsX')).to.equal(true)
       expect(is('/metrics/x')).to.equal(true)
       expect(is('/a/metrics')).to.equal(false)

@@ -2,6 +2,10 @@
 // sections of the SMI facts that the project goes by; 7 are its test vectors.
 
 import { expect } from 'chai'
+import { MeshError } from '../../agent/errors.ts'
+import { parseAuthority } from '../../agent/http1/target.ts'
+import { destination } from '../../agent/outbound/destination.ts'
+import { divide } from '../../agent/outbound/divide.ts'
 import { type Decided, decide } from '../support/decide.ts'
 import { input } from '../support/snapshot.ts'
 import { shop } from '../support/world.ts'
@@ -224,6 +228,34 @@ describe('SMI TrafficSplit', () => {
         expect(all.said).to.deep.equal(['TrafficSplit s: RootInvalid'])
       })
     }
+  })
+
+  describe('7.10 names of the root in requests', () => {
+    const all = () => decided(split('s', ['a=1']))
+
+    for (const host of [
+      'root',
+      'root.shop',
+      'root.shop.svc',
+      'root.shop.svc.cluster.local',
+      'root.shop.svc.cluster.local.',
+      'ROOT.shop',
+      'root-mesh',
+      'root-mesh.shop.svc.cluster.local.',
+      'root.shop.mesh.internal',
+    ]) {
+      it(`${host}:8080 is divided`, () => {
+        const { host: canonical, port } = parseAuthority(`${host.toLowerCase()}:8080`)!
+        const found = destination(all().snapshot, 0, canonical, port, 'shop')
+        if (found instanceof MeshError) throw found
+        expect(divide(found, get, 0.5)).to.include({ service: 'shop/a' })
+      })
+    }
+
+    it('of another namespace it is not this root', () => {
+      expect(destination(all().snapshot, 0, 'root.bank', 8080, 'shop')).to.be.instanceOf(MeshError)
+      expect(destination(all().snapshot, 0, 'root', 8080, 'bank')).to.be.instanceOf(MeshError)
+    })
   })
 
   describe('1.2 what is left over', () => {

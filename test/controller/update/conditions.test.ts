@@ -109,10 +109,18 @@ const rows: [string, string, string, string, string, string[]][] = [
   [
     'targets',
     'a source of another kind',
-    'SourceInvalid',
+    'yes',
     'yes',
     'yes',
     [tcp('[]'), target('[{kind: TCPRoute, name: x}]', ', {kind: Group, name: all}')],
+  ],
+  [
+    'targets',
+    'sources of other kinds alone',
+    'SourceInvalid',
+    'yes',
+    'SourceInvalid',
+    [tcp('[]'), byTcp.replace('[{kind: ServiceAccount, name: root}]', '[{kind: Group, name: all}]')],
   ],
   ['targets', 'no rules', 'RuleInvalid', 'yes', 'RuleInvalid', [target('[]')]],
   [
