@@ -26,12 +26,16 @@ eachCluster(
 
     async function apply(): Promise<void> {
       await cluster.test.request('POST', '/api/v1/namespaces', { metadata: { name: 'weft-system' } })
-      for (const document of parseAllDocuments(readFileSync(manifest, 'utf8'))) {
+      // The guard too: what the controller writes has to get past it.
+      const texts = ['controller-access.yaml', 'controller-guard.yaml'].map((file) =>
+        readFileSync(new URL(file, manifest), 'utf8'),
+      )
+      for (const document of texts.flatMap((text) => parseAllDocuments(text))) {
         const object = document.toJS()
         const { namespace } = object.metadata
         const group = object.apiVersion === 'v1' ? '/api/v1' : `/apis/${object.apiVersion}`
         const scope = namespace === undefined ? '' : `/namespaces/${namespace}`
-        const plural = `${object.kind.toLowerCase()}s`
+        const plural = `${object.kind.toLowerCase()}s`.replace(/ys$/, 'ies')
         const { status, body } = await cluster.test.request('POST', `${group}${scope}/${plural}`, object)
         expect(status, JSON.stringify(body)).to.be.oneOf([201, 409])
       }
@@ -56,7 +60,7 @@ eachCluster(
       await apply()
       const shop = await cluster.test.namespace()
       await cluster.objects.patch(`/api/v1/namespaces/${shop}`, {
-        metadata: { labels: { 'weft.dev/mesh': 'enabled' } },
+        metadata: { labels: { 'weft.dev/mesh': 'enabled', 'weft.dev/lock': 'enabled' } },
       })
       await cluster.objects.service(shop, 'reviews', 9080)
       await cluster.objects.split(shop, 'canary', 'reviews', { 'reviews-v2': 1 })
@@ -82,6 +86,8 @@ eachCluster(
         expect(controller.lines.filter(({ level }) => level !== 'info')).to.deep.equal([])
       }
       expect((await cluster.objects.get<Service>(alias))?.spec.type).to.equal('ExternalName')
+      const locks = `/apis/networking.k8s.io/v1/namespaces/${shop}/networkpolicies`
+      expect(await cluster.objects.list(locks)).to.have.length(1)
       const { body } = await cluster.test.request('GET', `${webhooks}/weft-smi`)
       expect(body.webhooks[0].clientConfig.caBundle).to.be.a('string').and.not.equal('')
       await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
