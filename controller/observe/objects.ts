@@ -85,6 +85,7 @@ export interface Service extends KubeObject {
     selector?: Record<string, string>
     ports?: ServicePort[]
     internalTrafficPolicy?: 'Cluster' | 'Local'
+    sessionAffinity?: 'None' | 'ClientIP'
     publishNotReadyAddresses?: boolean
   }
   status?: { loadBalancer?: { ingress?: { ip?: string }[] } }
@@ -109,8 +110,6 @@ export interface ServiceAccount extends KubeObject {
   kind: 'ServiceAccount'
 }
 
-/** A field of unknown shape: SMI objects come in many versions, with or without `spec`, and are parsed tolerantly. */
-export interface SmiObject extends KubeObject {
 /** Labels that an object must have; absent parts ask for nothing. */
 export interface LabelSelector {
   matchLabels?: Record<string, string>
@@ -140,6 +139,8 @@ export interface NetworkPolicy extends KubeObject {
   }
 }
 
+/** A field of unknown shape: SMI objects come in many versions, with or without `spec`, and are parsed tolerantly. */
+export interface SmiObject extends KubeObject {
   kind: 'TrafficSplit' | 'TrafficTarget' | 'HTTPRouteGroup' | 'TCPRoute' | 'UDPRoute'
   spec?: unknown
   [field: string]: unknown
