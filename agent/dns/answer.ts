@@ -1,51 +1,13 @@
 // The agents' DNS, as a function: a query in, a response out. Answers for the mesh domain alone: <service>.<namespace>.
-// <mesh domain> has the mesh Service's address, or the Service's own where it is dedicated (RFC 1035, 2308, 6891).
+// <mesh domain> has the mesh Service's address, or the Service's own where it is dedicated; _<port>._tcp before it has the
+// port's number; the addresses have names (RFC 1035, 2308, 2782, 6891).
 
 import { isIPv6 } from 'node:net'
 import dns from 'dns-packet'
-import { resourceIn, type Wanted } from '../mesh/store.ts'
+import { reversed, type Zone } from './zone.ts'
 
-/** What the names under the mesh domain stand for. */
-export interface Zone {
-  /** Lower case, without a trailing dot; '' while there is no snapshot. */
-  readonly domain: string
-  /** The addresses of a Service, at most one of each IP family; none if not known yet, null if no such Service is in the mesh. */
-  addresses(service: string, namespace: string): readonly string[] | null
-  /** Whether a namespace has Services in the mesh: an empty non-terminal (RFC 8020). */
-  hasNamespace(namespace: string): boolean
-}
-
-/** The zone that a snapshot describes. */
-export function zoneOf(wanted: Wanted): Zone {
-  const mesh = resourceIn(wanted, 'mesh', 'mesh')
-  let namespaces: Set<string> | null = null
-  return {
-    domain: mesh?.meshDomain.toLowerCase() ?? '',
-    addresses(service, namespace) {
-      const found = resourceIn(wanted, 'service', `${namespace}/${service}`)
-      if (found === null || !found.enrolled) return null
-      const { address, secondAddress } = found.address === '' ? mesh! : found
-      return [address, secondAddress].filter((each) => each !== undefined && each !== '') as string[]
-    },
-    hasNamespace(namespace) {
-      namespaces ??= namespacesOf(wanted)
-      return namespaces.has(namespace)
-    },
-  }
-}
-
-function namespacesOf(wanted: Wanted): Set<string> {
-  const namespaces = new Set<string>()
-  for (const key of wanted.lines.keys()) {
-    if (!key.startsWith('service ')) continue
-    const [namespace = '', name = ''] = key.slice('service '.length).split('/')
-    if (resourceIn(wanted, 'service', `${namespace}/${name}`)?.enrolled) namespaces.add(namespace)
-  }
-  return namespaces
-}
-
-/** Addresses of Services rarely change; what a client holds on to too long is refused with a reason, not lost. */
-const ttlSeconds = 30
+/** As CoreDNS gives Services: what changes is seen soon, and what a client holds on to longer is refused with a reason. */
+const ttlSeconds = 5
 /** A Service that joins the mesh should be found soon. */
 const negativeTtlSeconds = 5
 /** What travels without fragments (DNS flag day 2020). */
@@ -63,6 +25,8 @@ export interface DnsAnswer {
 interface Verdict {
   readonly rcode: Rcode
   readonly answers?: dns.Answer[]
+  /** What whoever asked will ask for next. */
+  readonly extras?: dns.Answer[]
   /** Whether the zone's SOA goes along: for negative answers, so that they can be cached. */
   readonly isNegative?: boolean
 }
@@ -107,35 +71,79 @@ function judge(packet: dns.DecodedPacket, zone: Zone, ednsVersion: number): Verd
   if (question === undefined || second !== undefined) return { rcode: 'formerr' }
   if (zone.domain === '') return { rcode: 'servfail' }
   const name = question.name.toLowerCase()
+  if (name.endsWith('.arpa')) return reverse(question, name, zone)
   if (question.class !== 'IN' || !(name === zone.domain || name.endsWith(`.${zone.domain}`)))
     return { rcode: 'refused' }
   return name === zone.domain ? apex(question, zone) : below(question, name.slice(0, -zone.domain.length - 1), zone)
 }
 
+const nothing: Verdict = { rcode: 'noerror', isNegative: true }
+const nowhere: Verdict = { rcode: 'nxdomain', isNegative: true }
+
+/** The domain itself: who answers for it, and the address that most of its names share. */
 function apex({ name, type }: dns.Question, zone: Zone): Verdict {
-  return type === 'SOA' ? { rcode: 'noerror', answers: [soa(name, zone)] } : { rcode: 'noerror', isNegative: true }
+  if (type === 'SOA') return { rcode: 'noerror', answers: [soa(name, zone)] }
+  if (type === 'NS') return { rcode: 'noerror', answers: [{ name, type, ttl: ttlSeconds, data: zone.domain }] }
+  return some(addressRecords(name, zone.shared), type)
 }
 
 /** @param host the name without the domain */
-function below({ name, type }: dns.Question, host: string, zone: Zone): Verdict {
+function below(question: dns.Question, host: string, zone: Zone): Verdict {
   const labels = host.split('.')
-  if (labels.length === 1) {
-    return { rcode: zone.hasNamespace(host) ? 'noerror' : 'nxdomain', isNegative: true }
-  }
-  const [service = '', namespace = ''] = labels
-  const addresses = labels.length === 2 ? zone.addresses(service, namespace) : null
-  if (addresses === null) return { rcode: 'nxdomain', isNegative: true }
+  if (labels.length === 1) return zone.hasNamespace(host) ? nothing : nowhere
+  const [namespace = '', service = '', protocol, port, ...more] = labels.reverse()
+  const addresses = zone.addresses(service, namespace)
+  if (addresses === null || more.length > 0) return nowhere
+  if (protocol !== undefined) return portOf(question, { service, namespace, protocol, port }, addresses, zone)
   if (addresses.length === 0) return { rcode: 'servfail' }
-  const answers = addresses
-    .map((data): dns.Answer => ({ name, type: isIPv6(data) ? 'AAAA' : 'A', ttl: ttlSeconds, data }))
-    // ANY may be answered with whatever is at hand (RFC 8482).
-    .filter((answer) => ['ANY', answer.type].includes(type))
-  return answers.length === 0 ? { rcode: 'noerror', isNegative: true } : { rcode: 'noerror', answers }
+  return some(addressRecords(question.name, addresses), question.type)
+}
+
+/** `_<port name>._tcp` before a Service's name (RFC 2782). */
+function portOf(
+  { name, type }: dns.Question,
+  {
+    service,
+    namespace,
+    protocol,
+    port,
+  }: { service: string; namespace: string; protocol: string; port?: string | undefined },
+  addresses: readonly string[],
+  zone: Zone,
+): Verdict {
+  const ports = zone.ports(service, namespace)
+  if (protocol !== '_tcp' || ports.size === 0) return nowhere
+  if (port === undefined) return nothing
+  const number = port.startsWith('_') ? ports.get(port.slice(1)) : undefined
+  if (number === undefined) return nowhere
+  const target = `${service}.${namespace}.${zone.domain}`
+  const data = { priority: 0, weight: 100, port: number, target }
+  const verdict = some([{ name, type: 'SRV', ttl: ttlSeconds, data }], type)
+  return verdict === nothing ? nothing : { ...verdict, extras: addressRecords(target, addresses) }
+}
+
+/** Names of addresses. Only those of the mesh are ours; there is no zone to be authoritative for, so a denial has no SOA. */
+function reverse({ name, type, class: of }: dns.Question, lower: string, zone: Zone): Verdict {
+  const address = of === 'IN' ? reversed(lower) : null
+  const found = address === null ? null : zone.nameOf(address)
+  if (found === null) return { rcode: 'refused' }
+  if (!['PTR', 'ANY'].includes(type)) return { rcode: 'noerror' }
+  return { rcode: 'noerror', answers: [{ name, type: 'PTR', ttl: ttlSeconds, data: found }] }
+}
+
+function addressRecords(name: string, addresses: readonly string[]): dns.Answer[] {
+  return addresses.map((data): dns.Answer => ({ name, type: isIPv6(data) ? 'AAAA' : 'A', ttl: ttlSeconds, data }))
+}
+
+/** Those of a name's records that were asked for. ANY may be answered with whatever is at hand (RFC 8482). */
+function some(records: readonly dns.Answer[], type: string): Verdict {
+  const answers = records.filter((record) => ['ANY', record.type].includes(type))
+  return answers.length === 0 ? nothing : { rcode: 'noerror', answers }
 }
 
 function soa(name: string, { domain }: Zone): dns.Answer {
   const data = {
-    mname: `ns.${domain}`,
+    mname: domain,
     rname: `hostmaster.${domain}`,
     // Nobody transfers this zone, so its serial is no matter.
     serial: 1,
@@ -166,7 +174,9 @@ function header({ id, questions, flag_rd }: dns.DecodedPacket, { rcode }: Verdic
 
 function encode(packet: dns.DecodedPacket, zone: Zone, verdict: Verdict, hasEdns: boolean): Buffer {
   const authorities = verdict.isNegative ? [soa(zone.domain, zone)] : []
-  return dns.encode({ ...header(packet, verdict, hasEdns), answers: verdict.answers ?? [], authorities })
+  const head = header(packet, verdict, hasEdns)
+  const additionals = [...(verdict.extras ?? []), ...(head.additionals ?? [])]
+  return dns.encode({ ...head, answers: verdict.answers ?? [], authorities, additionals })
 }
 
 /** Too long for a datagram: come back by TCP (RFC 2181 section 9). */

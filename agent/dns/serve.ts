@@ -6,7 +6,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, isIPv6, type Socket } from 'node:net'
 import { listenOn } from '../address.ts'
 import { errorFields, type Log } from '../observe/log.ts'
-import { answerQuery, type Rcode, type Zone } from './answer.ts'
+import { answerQuery, type Rcode } from './answer.ts'
+import type { Zone } from './zone.ts'
 
 export interface DnsOptions {
   readonly address: string

@@ -5,8 +5,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { expect } from 'chai'
 import dns from 'dns-packet'
-import { answerQuery, zoneOf } from '../../../agent/dns/answer.ts'
+import { answerQuery } from '../../../agent/dns/answer.ts'
 import { type DnsServer, serveDns } from '../../../agent/dns/serve.ts'
+import { reversed, zoneOf } from '../../../agent/dns/zone.ts'
 import { nothing, Reader, type Wanted } from '../../../agent/mesh/store.ts'
 import type { Resource } from '../../../controller/contract/resources.ts'
 import { QuietLog } from '../../support/quiet.ts'
@@ -44,7 +45,7 @@ describe('agent/dns/answer', () => {
   it('gives the mesh Service’s address, or the dedicated one', () => {
     const shared = ask('reviews.shop.mesh.internal')
     expect(shared.answers).to.deep.equal([
-      { name: 'reviews.shop.mesh.internal', type: 'A', ttl: 30, class: 'IN', flush: false, data: '10.96.0.20' },
+      { name: 'reviews.shop.mesh.internal', type: 'A', ttl: 5, class: 'IN', flush: false, data: '10.96.0.20' },
     ])
     expect(shared).to.include({
       id: 4711,
@@ -86,6 +87,78 @@ describe('agent/dns/answer', () => {
     const answer = ask('ReViews.Shop.MESH.internal')
     expect(answer.questions![0]!.name).to.equal('ReViews.Shop.MESH.internal')
     expect(answer.answers![0]).to.include({ name: 'ReViews.Shop.MESH.internal', data: '10.96.0.20' })
+  })
+
+  it('gives the number and the address of a named port', () => {
+    const answer = ask('_http._tcp.reviews.shop.mesh.internal', 'SRV')
+    expect(answer.answers).to.have.length(1)
+    expect(answer.answers![0]).to.deep.include({
+      name: '_http._tcp.reviews.shop.mesh.internal',
+      type: 'SRV',
+      ttl: 5,
+      data: { priority: 0, weight: 100, port: 80, target: 'reviews.shop.mesh.internal' },
+    })
+    expect(answer.additionals).to.have.length(1)
+    expect(answer.additionals![0]).to.include({ name: 'reviews.shop.mesh.internal', type: 'A', data: '10.96.0.20' })
+    expect(ask('_HTTP._TCP.reviews.shop.mesh.internal', 'SRV').answers).to.have.length(1)
+    expect(ask('_http._tcp.reviews.shop.mesh.internal', 'ANY').answers).to.have.length(1)
+    for (const [name, type] of [
+      ['_http._tcp.reviews.shop', 'A'],
+      ['_tcp.reviews.shop', 'SRV'],
+    ] as const) {
+      const empty = ask(`${name}.mesh.internal`, type)
+      expect([rcodeOf(empty), empty.answers, empty.authorities![0]!.type], name).to.deep.equal(['NOERROR', [], 'SOA'])
+    }
+    for (const name of [
+      '_http._udp.reviews.shop',
+      '_udp.reviews.shop',
+      '_grpc._tcp.reviews.shop',
+      'http._tcp.reviews.shop',
+      'a._http._tcp.reviews.shop',
+      '_http._tcp.reviews-v1.shop',
+      '_http._tcp.nobody.shop',
+    ]) {
+      const answer = ask(`${name}.mesh.internal`, 'SRV')
+      expect([rcodeOf(answer), answer.additionals], name).to.deep.equal(['NXDOMAIN', []])
+    }
+  })
+
+  it('gives addresses back their names, and no others', () => {
+    const name = (address: string) => `${address.split('.').reverse().join('.')}.in-addr.arpa`
+    expect(ask(name('10.96.7.7'), 'PTR').answers![0]).to.deep.include({
+      type: 'PTR',
+      ttl: 5,
+      data: 'redis.shop.mesh.internal',
+    })
+    // Most Services share one address: its name is the domain, which leads back to it.
+    expect(ask(name('10.96.0.20').toUpperCase(), 'PTR').answers![0]).to.include({ data: 'mesh.internal' })
+    expect(ask('mesh.internal', 'A').answers![0]).to.include({ type: 'A', data: '10.96.0.20' })
+    const other = ask(name('10.96.7.7'), 'A')
+    expect([rcodeOf(other), other.answers, other.authorities]).to.deep.equal(['NOERROR', [], []])
+    for (const foreign of [name('10.96.7.8'), 'in-addr.arpa', '7.7.96.10.in-addr.arpa.example', '1.2.in-addr.arpa']) {
+      expect(rcodeOf(ask(foreign, 'PTR')), foreign).to.equal('REFUSED')
+    }
+  })
+
+  it('reads names of the reverse tree', () => {
+    expect(reversed('7.7.96.10.in-addr.arpa')).to.equal('10.96.7.7')
+    const six = '5.3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa'
+    expect(reversed(six)).to.equal('fd00::35')
+    expect(reversed(six.slice(2))).to.equal(null)
+    expect(reversed('mesh.internal')).to.equal(null)
+    const dual = zoneOf(wanted({ ...mesh, secondAddress: 'fd00::35' }, service('shop/reviews')))
+    expect(ask(six, 'PTR', {}, dual).answers![0]).to.include({ data: 'mesh.internal' })
+    expect(
+      ask('_http._tcp.reviews.shop.mesh.internal', 'SRV', {}, dual).additionals!.map(({ type }) => type),
+    ).to.deep.equal(['A', 'AAAA'])
+  })
+
+  it('says at the domain itself who answers', () => {
+    expect(ask('mesh.internal', 'NS').answers![0]).to.include({ type: 'NS', data: 'mesh.internal' })
+    const soa = ask('mesh.internal', 'SOA').answers![0] as dns.SoaAnswer
+    expect(soa.data).to.include({ mname: 'mesh.internal', rname: 'hostmaster.mesh.internal', minimum: 5 })
+    const empty = ask('mesh.internal', 'TXT')
+    expect([rcodeOf(empty), empty.answers, empty.authorities![0]!.type]).to.deep.equal(['NOERROR', [], 'SOA'])
   })
 
   it('answers other types of a known name with nothing, and when to ask again', () => {
