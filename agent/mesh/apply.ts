@@ -252,17 +252,18 @@ class Builder {
       service,
       port,
       policy,
-      endpoints: this.#endpoints(key, this.#raw.endpoints.get(key)),
+      endpoints: this.#endpoints(key, this.#raw.endpoints.get(key), policy.nodeLocal === true),
     }
     this.#backends.set(key, backend)
     return backend
   }
 
-  #endpoints(key: string, resource: EndpointsResource | undefined): Endpoint[] {
+  #endpoints(key: string, resource: EndpointsResource | undefined, isNodeLocal: boolean): Endpoint[] {
     if (resource === undefined) return []
     const before = new Map(this.#from.backends.get(key)?.endpoints.map((endpoint) => [endpoint.key, endpoint]))
     const endpoints = new Map<string, Endpoint>()
     for (const spec of resource.endpoints) {
+      if (isNodeLocal && spec.node !== this.#surroundings.node) continue
       const address = joinPort(spec.address, spec.port)
       const old = before.get(address)
       endpoints.set(address, old !== undefined && isSame(old.spec, spec) ? old : this.#endpoint(key, spec))

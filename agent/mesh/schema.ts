@@ -127,6 +127,7 @@ const policy = object<ServicePolicy>({
   redirect: maybe(object<Part<ServicePolicy, 'redirect'>>({ status: whole(300, 399), prefix: name, location: name })),
   rewrite: maybe(object<Part<ServicePolicy, 'rewrite'>>({ prefix: name, replacement: text })),
   plaintext: maybe(boolean),
+  nodeLocal: maybe(boolean),
 })
 
 const split = object<Split>({

@@ -195,6 +195,8 @@ export interface ServicePolicy {
   rewrite?: { prefix: string; replacement: string }
   /** Endpoints on nodes without an agent may be reached in plain text. */
   plaintext?: boolean
+  /** Only endpoints on the caller's own node are used: the Service's `internalTrafficPolicy: Local`. */
+  nodeLocal?: boolean
 }
 
 export interface RateLimit {

@@ -4,7 +4,7 @@
 // | version | differs from the one before in                                                            |
 // | ------- | ------------------------------------------------------------------------------------------ |
 // | 1       |                                                                                            |
-// | 2       | addresses may be IPv6, `secondAddress` of mesh, services and workloads; `hello` says where the replica takes reports |
+// | 2       | addresses may be IPv6, `secondAddress` of mesh, services and workloads; `nodeLocal`; `hello` says where the replica takes reports |
 //
 // A change of messages.ts or resources.ts is a change of the newest version. Once that was released it takes a new version,
 // a step down in controller/transmit/older.ts and a recording in test/controller/contract; the oldest may go then.

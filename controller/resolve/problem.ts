@@ -19,6 +19,7 @@ export interface Problem {
 export type ProblemReason =
   | 'AccountNotFound'
   | 'AddressRefused'
+  | 'AffinityIgnored'
   | 'AliasNameTaken'
   | 'AliasNameTooLong'
   | 'AnnotationInvalid'

@@ -9,10 +9,12 @@ import { readAnnotations } from './annotations.ts'
 import { type EndpointSource, endpointsOf, sliceNameOf } from './endpoints.ts'
 import { isEnrolled } from './enrol.ts'
 import { type Guard, isHostAllowed, makeGuard, TakenIndex } from './guard.ts'
+import { reportAffinity, reportPerRequest, reportProtocol } from './limits.ts'
 import { namespaceOf, readServiceName, toKey } from './names.ts'
 import { PodIndex } from './pods.ts'
 import { Problems, quote } from './problem.ts'
 import { carriedAs, type Spoken, spokenOn } from './protocol.ts'
+import { Relation } from './relation.ts'
 import type { Settings } from './settings.ts'
 import { SliceIndex } from './slices.ts'
 import { createdAt } from './splits.ts'
@@ -236,6 +238,8 @@ export class ServiceReader {
     }
     const mirror = annotated.mirror === null ? null : this.readMirror(node, annotated.mirror, problems)
     if (mirror) node.policy.mirror = mirror
+    if (service.spec.internalTrafficPolicy === 'Local') node.policy.nodeLocal = true
+    if (isEnrolled && service.spec.sessionAffinity === 'ClientIP') reportAffinity(problems)
     return {
       node,
       isDedicated: isEnrolled && (annotated.isDedicated || ports.some(({ protocol }) => protocol !== 'http')),
@@ -298,32 +302,6 @@ export class ServiceReader {
       problems.error('MirrorInvalid', field, `${key} has none of this Service's ports; nothing is mirrored`)
     } else return { service: key, percent }
     return null
-  }
-}
-
-/** Which Services looked at something else. */
-class Relation {
-  private readonly services = new Map<Key, Set<Key>>()
-  private readonly others = new Map<Key, Key[]>()
-
-  of(other: Key): Iterable<Key> {
-    return this.services.get(other) ?? []
-  }
-
-  add(other: Key, service: Key): void {
-    const services = this.services.get(other) ?? new Set()
-    if (services.has(service)) return
-    this.services.set(other, services.add(service))
-    this.others.set(service, [...(this.others.get(service) ?? []), other])
-  }
-
-  forget(service: Key): void {
-    for (const other of this.others.get(service) ?? []) {
-      const services = this.services.get(other)
-      services?.delete(service)
-      if (services?.size === 0) this.services.delete(other)
-    }
-    this.others.delete(service)
   }
 }
 
@@ -408,20 +386,4 @@ function indexOf(nodes: readonly ServiceNode[], key: Key): number {
     else high = middle - 1
   }
   return -1
-}
-
-function reportProtocol(index: number, protocol: string, problems: Problems): void {
-  problems.warn(
-    'ProtocolUnsupported',
-    `spec.ports[${index}].protocol`,
-    `${protocol} is not carried by the mesh; clients must use the plain Service for this port`,
-  )
-}
-
-function reportPerRequest(index: number, spoken: Spoken, problems: Problems): void {
-  problems.warn(
-    'PerRequestFeaturesUnavailable',
-    `spec.ports[${index}]`,
-    `${spoken} is carried as opaque TCP for now: splits and balancing work per connection; retries, matches, time-outs per request, header edits, mirroring and HTTP rules of TrafficTargets do not apply`,
-  )
 }

@@ -41,13 +41,15 @@ export function toVersion(resource: Resource, version: number): Resource | null 
   return current
 }
 
-/** Version 1 knows IPv4 alone, and one address of each thing. */
+/** Version 1 knows IPv4 alone, one address of each thing, and no endpoints that are for their own node only. */
 function withoutIpv6(resource: Resource): Resource | null {
   switch (resource.kind) {
     case 'mesh':
       return onlyIpv4(resource)
-    case 'service':
-      return onlyIpv4(resource)
+    case 'service': {
+      const { nodeLocal: _, ...policy } = resource.policy
+      return onlyIpv4({ ...resource, policy })
+    }
     case 'workload': {
       const known = onlyIpv4(resource)
       return known.address === '' ? null : known

@@ -69,6 +69,26 @@ describe('agent/mesh/apply', () => {
     expect(later.workloads.get('10.0.0.5')!.name).to.equal(pod.name)
   })
 
+  it('uses only endpoints of its own node where the service says so', () => {
+    const both = endpoints(
+      'shop/other:80',
+      '10.0.0.9',
+      spec('10.0.1.9', { node: 'node2' }),
+      spec('192.0.2.1', { node: '' }),
+    )
+    const keysOf = (stand: Stand) =>
+      stand.snapshot.services
+        .get('shop/other')!
+        .ports.get(80)!
+        .own.endpoints.map(({ key }) => key)
+    const before = next(emptyStand, ...base, both).stand
+    expect(keysOf(before)).to.have.length(3)
+    const local = next(before, service('shop/other', { policy: { nodeLocal: true } }))
+    expect(keysOf(local.stand)).to.deep.equal(['10.0.0.9:8080'])
+    expect(local.retired.map(({ key }) => key)).to.deep.equal(['10.0.1.9:8080', '192.0.2.1:8080'])
+    expect(keysOf(next(local.stand, service('shop/other')).stand)).to.have.length(3)
+  })
+
   it('keeps what a change does not concern as the same objects', () => {
     const { stand } = next(emptyStand, ...base)
     const after = next(stand, endpoints('shop/v1:80', '10.0.0.1', '10.0.0.3'))

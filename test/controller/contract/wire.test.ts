@@ -33,6 +33,7 @@ const allowed = new Set([
   ...below('service.policy.redirect', ['status', 'prefix', 'location']),
   ...below('service.policy.rewrite', ['prefix', 'replacement']),
   'service.policy.plaintext',
+  'service.policy.nodeLocal',
   ...below('endpoints', ['kind', 'name']),
   ...below('endpoints.endpoints[]', ['address', 'port', 'node', 'pod', 'podUid', 'account', 'workload']),
   ...below('port', ['kind', 'name', 'port', 'service', 'service.name', 'service.uid']),
