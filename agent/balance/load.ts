@@ -9,6 +9,8 @@ const defaultRttMs = 30
 const decayMs = 10_000
 /** Below this all are equally quick: an endpoint idle for long must not look so light that a burst all goes to it. */
 const floorMs = 0.1
+/** Who lost every comparison for so long is tried once: without it, one slow answer would keep an endpoint away for a minute. */
+const forgottenMs = 1_000
 /** The share of its traffic that a new endpoint gets at once in slow start. */
 const coldShare = 0.1
 
@@ -41,8 +43,12 @@ export function warmth(endpoint: Endpoint, now: number, slowStartMs: number): nu
 /** Compares endpoints: the lower the better. */
 export type Score = (endpoint: Endpoint, now: number, slowStartMs: number) => number
 
-export const ewmaScore: Score = (endpoint, now, slowStartMs) =>
-  (expectedMs(endpoint, now) * (endpoint.inFlight + 1)) / warmth(endpoint, now, slowStartMs)
+/** One that was never asked, or not for long, and is idle comes first: there is no other way to learn how quick it is. */
+export const ewmaScore: Score = (endpoint, now, slowStartMs) => {
+  const isForgotten = endpoint.inFlight === 0 && (endpoint.ewmaAt === 0 || now - endpoint.ewmaAt >= forgottenMs)
+  if (isForgotten && slowStartMs === 0) return 0
+  return (expectedMs(endpoint, now) * (endpoint.inFlight + 1)) / warmth(endpoint, now, slowStartMs)
+}
 
 export const leastScore: Score = (endpoint, now, slowStartMs) =>
   (endpoint.inFlight + 1) / warmth(endpoint, now, slowStartMs)

@@ -37,6 +37,19 @@ describe('balance load', () => {
     expect(leastScore(one, 1_000, 0)).to.equal(5)
   })
 
+  it('puts first who is idle and was never asked, or not for a second', () => {
+    const one = endpoint('10.0.1.1', {}, 1_000)
+    expect(ewmaScore(one, 1_000, 0)).to.equal(0)
+    one.inFlight = 1
+    expect(ewmaScore(one, 1_000, 0)).to.equal(60)
+    one.inFlight = 0
+    observe(one, 500, 2_000)
+    expect(ewmaScore(one, 2_000, 0)).to.equal(500)
+    expect(ewmaScore(one, 2_999, 0)).to.be.above(400)
+    expect(ewmaScore(one, 3_000, 0)).to.equal(0)
+    expect(ewmaScore(one, 3_000, 10_000), 'in slow start').to.be.above(400)
+  })
+
   it('warms from a tenth to all', () => {
     const one = endpoint('10.0.1.1', {}, 1_000)
     expect(warmth(one, 1_000, 0)).to.equal(1)
