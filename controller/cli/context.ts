@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { InvalidArgumentError, Option } from 'commander'
 import { duration, OptionError } from '../options.ts'
 import type { ClusterOptions, OpenedCluster } from './cluster.ts'
-import { exits } from './exits.ts'
+import { Exit, exits } from './exits.ts'
 
 export interface GlobalFlags extends ClusterOptions {
   namespace?: string
@@ -20,6 +20,8 @@ export interface Output {
   print(text: string): void
   /** Standard error. */
   complain(text: string): void
+  /** Asks a person; null where nobody sits at a terminal, and what the command says is meant. */
+  ask: ((question: string) => Promise<string>) | null
 }
 
 export interface Context {
@@ -34,12 +36,18 @@ export interface Context {
   /** Lets the command end with an exit code other than 0. */
   end(exitCode: number): void
   exitCode(): number
+  /**
+   * Lets a person confirm what has been shown.
+   * @param isMeant `--yes` was given
+   * @throws Exit if it is not confirmed
+   */
+  confirm(question: string, isMeant: boolean): Promise<void>
   /** Opens the cluster, and closes it whatever happens. */
   withCluster<T>(run: (cluster: OpenedCluster) => Promise<T>): Promise<T>
 }
 
 /** Makes the context of a program whose global options are defined. */
-export function contextOf(program: Command, { print, complain }: Output): Context {
+export function contextOf(program: Command, { print, complain, ask }: Output): Context {
   let code: number = exits.ok
   const globals = () => program.opts<GlobalFlags>()
   return {
@@ -52,6 +60,11 @@ export function contextOf(program: Command, { print, complain }: Output): Contex
       code = exitCode
     },
     exitCode: () => code,
+    async confirm(question, isMeant) {
+      if (isMeant || ask === null) return
+      const answer = await ask(`${question} [y/N] `)
+      if (!/^y(es)?$/i.test(answer.trim())) throw new Exit(exits.failed, 'nothing was done')
+    },
     async withCluster(run) {
       const { openConfigured } = await import('./cluster.ts')
       const cluster = openConfigured(globals())

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { readDns } from '../../controller/cli/dns/block.ts'
 import { blockFor } from '../../controller/cli/dns/corefile.ts'
 import { type Ask, verify } from '../../controller/cli/dns/verify.ts'
-import { type CliResult, runCli } from '../support/cli.ts'
+import { type CliResult, runCli, runCliAsked } from '../support/cli.ts'
 import { eachCluster } from '../support/kubecluster.ts'
 
 const corefile = '.:53 {\n    errors\n    kubernetes cluster.local {\n        ttl 5\n    }\n    reload 2s\n}'
@@ -63,6 +63,11 @@ eachCluster(
       expect(dry.out)
         .to.include('--- ConfigMap kube-system/coredns Corefile')
         .and.include(`+    forward . ${address}\n`)
+      expect(await textOf()).to.equal(corefile)
+
+      const flags = ['--kubeconfig', cluster.kubeconfig, '--mesh-namespace', mesh, 'dns', 'install', '--wait', '0']
+      const refused = await runCliAsked('n', ...flags)
+      expect(refused).to.deep.include({ code: 1, err: 'Write this? [y/N] weft: nothing was done\n' })
       expect(await textOf()).to.equal(corefile)
 
       const install = await weft('install', '--wait', '0')

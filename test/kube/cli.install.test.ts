@@ -199,8 +199,21 @@ eachCluster(
     })
 
     it('removes everything of ours, and nothing else', async () => {
+      const event = (name: string, component: string) =>
+        cluster.objects.create<Body>('/api/v1/namespaces/shop/events', {
+          apiVersion: 'v1',
+          kind: 'Event',
+          metadata: { name },
+          involvedObject: { kind: 'Service', namespace: 'shop', name: 'web' },
+          reportingComponent: component,
+          reportingInstance: 'x',
+        })
+      await event('ours', 'weft-controller')
+      await event('theirs', 'kubelet')
       const { code, out } = await weft('uninstall', '--apply', '--force')
       expect(code).to.equal(0)
+      expect(await get('/api/v1/namespaces/shop/events/ours')).to.equal(404)
+      expect(await get('/api/v1/namespaces/shop/events/theirs')).to.equal(200)
       expect(out).to.include('Service shop/web-mesh removed\n')
       expect(await get('/api/v1/namespaces/weft-system')).to.equal(404)
       expect(await get('/api/v1/namespaces/shop/services/web-mesh')).to.equal(404)
@@ -210,6 +223,7 @@ eachCluster(
       expect(await get('/apis/split.smi-spec.io/v1alpha4/namespaces/shop/trafficsplits/canary')).to.equal(200)
       const again = await weft('uninstall', '--apply')
       expect(again).to.deep.include({ code: 0, out: '' })
+      expect(again.err).to.include('nothing of the mesh was found')
     })
 
     it('takes the SMI kinds only when asked to, and says what goes with them', async () => {

@@ -13,8 +13,13 @@ export interface CliResult {
   err: string
 }
 
-/** Runs the tool here. */
-export async function runCli(...args: string[]): Promise<CliResult> {
+/** Runs the tool here, with nobody at a terminal. */
+export function runCli(...args: string[]): Promise<CliResult> {
+  return runCliAsked(null, ...args)
+}
+
+/** Runs the tool here. @param answer what the person at the terminal says to every question */
+export async function runCliAsked(answer: string | null, ...args: string[]): Promise<CliResult> {
   let out = ''
   let err = ''
   const code = await runTool('weft', args, {
@@ -24,6 +29,13 @@ export async function runCli(...args: string[]): Promise<CliResult> {
     complain: (text) => {
       err += text
     },
+    ask:
+      answer === null
+        ? null
+        : async (question) => {
+            err += question
+            return answer
+          },
   })
   return { code, out, err }
 }

@@ -11,8 +11,12 @@ import { type Change, type DnsState, planInstall, planRemove, readDns, titleOf }
 import { isReloading } from './corefile.ts'
 import { askThrough, type Verdict, verify } from './verify.ts'
 
-interface InstallFlags {
+interface ChangeFlags {
   dryRun?: boolean
+  yes?: boolean
+}
+
+interface InstallFlags extends ChangeFlags {
   wait: number
 }
 
@@ -33,6 +37,7 @@ export function addDns(context: Context): void {
     .command('install')
     .description("put the block into CoreDNS's ConfigMap, or say what to do where it is not ours to change")
     .option('--dry-run', 'only show the change')
+    .option('-y, --yes', 'do not ask at a terminal')
     .addOption(waitOption('how long to wait until a name resolves; 0: do not ask', '3m'))
     .addHelpText(
       'after',
@@ -59,25 +64,22 @@ Examples:
     .command('remove')
     .description('take the block out; everything else stays byte for byte')
     .option('--dry-run', 'only show the change')
-    .action(({ dryRun = false }: { dryRun?: boolean }) =>
+    .option('-y, --yes', 'do not ask at a terminal')
+    .action((flags: ChangeFlags) =>
       context.withCluster(async ({ api }) => {
         const { meshNamespace } = context.globals()
         const state = await readDns(api, meshNamespace)
         await show(
           context,
           planRemove(api, meshNamespace, state),
-          dryRun,
+          flags,
           `there is no block in ${titleOf(state.place)}`,
         )
       }),
     )
 }
 
-async function install(
-  context: Context,
-  cluster: OpenedCluster,
-  { dryRun = false, wait }: InstallFlags,
-): Promise<void> {
+async function install(context: Context, cluster: OpenedCluster, flags: InstallFlags): Promise<void> {
   const { meshNamespace } = context.globals()
   const { api } = cluster
   const state = await readDns(api, meshNamespace)
@@ -89,22 +91,24 @@ async function install(
     return
   }
   const change = planInstall(api, meshNamespace, state)
-  await show(context, change, dryRun, `the block for ${domain} is in ${titleOf(place)} already`)
+  await show(context, change, flags, `the block for ${domain} is in ${titleOf(place)} already`)
   const nodeLocal = nodeLocalAdvice(place, domain, address)
   if (nodeLocal !== null) context.print(`\n${nodeLocal}`)
   if (!isReloading(place.corefile)) {
     context.tell('‼ the Corefile has no reload plugin: CoreDNS reads the change when you restart it')
   }
-  if (dryRun || wait === 0) return
+  if (flags.dryRun || flags.wait === 0) return
   context.tell(`waiting until CoreDNS answers for ${domain} …`)
-  tellVerdict(context, await verify(api, askThrough(cluster), state, wait), domain)
+  tellVerdict(context, await verify(api, askThrough(cluster), state, flags.wait), domain)
 }
 
-async function show(context: Context, change: Change, isDry: boolean, nothing: string): Promise<void> {
+async function show(context: Context, change: Change, flags: ChangeFlags, nothing: string): Promise<void> {
+  const { dryRun: isDry = false, yes = false } = flags
   if (change.diff === '') context.tell(`√ ${nothing}`)
   // What another has put into the cluster stands in the lines around the change.
   else context.print(change.diff.split('\n').map(printable).join('\n'))
   if (isDry) return
+  if (change.diff !== '') await context.confirm('Write this?', yes)
   await change.make()
   if (change.diff !== '') context.tell('√ written')
 }

@@ -173,6 +173,17 @@ export async function removeAll(
   }
 }
 
+/** Deletes what the controller told users of their objects; the API server would forget it in an hour. */
+export async function removeEvents(api: Api): Promise<void> {
+  const ours = (event: Manifest) => event['reportingComponent'] === 'weft-controller'
+  for (const { metadata } of (await list(api, '/api/v1/events')).filter(ours)) {
+    const path = `/api/v1/namespaces/${metadata.namespace}/events/${metadata.name}`
+    await api.request('DELETE', path).catch((error: unknown) => {
+      if (!hasStatus(error, 404)) throw error
+    })
+  }
+}
+
 const pauseMs = 500
 
 /** Waits until no controller is left that could write something again. @throws Exit if one stays */

@@ -9,13 +9,14 @@ import { readInstalled } from '../installed.ts'
 import { printable } from '../print.ts'
 import { nameOf } from './apply.ts'
 import { printObjects } from './manifests.ts'
-import { findOurs, type Removals, removeAll, untilGone, untilStopped } from './remove.ts'
+import { findOurs, type Removals, removeAll, removeEvents, untilGone, untilStopped } from './remove.ts'
 
 interface Flags {
   apply?: boolean
   dryRun?: boolean
   crds?: boolean
   force?: boolean
+  yes?: boolean
   wait: number
 }
 
@@ -39,6 +40,7 @@ export function addUninstall(context: Context): void {
     .option('--dry-run', 'only list what would go')
     .option('--crds', 'also the SMI kinds, and with them every object of theirs')
     .option('--force', 'even if Services are in the mesh still')
+    .option('-y, --yes', 'do not ask at a terminal')
     .addOption(waitOption('how long to wait until all is gone', '3m'))
     .addHelpText('after', about(context.name))
     .action((flags: Flags) => context.withCluster((cluster) => uninstall(context, cluster, flags)))
@@ -76,6 +78,10 @@ async function uninstall(context: Context, { api }: OpenedCluster, flags: Flags)
       `${found.enrolled.length} Services are in the mesh still (${shorten(found.enrolled)}), and clients that use their mesh names would fail; take the label weft.dev/mesh off, or go on with --force`,
     )
   }
+  if (all.length > 0) {
+    context.tell(`${all.length} objects go; --dry-run lists them`)
+    await context.confirm('Remove the mesh?', flags.yes ?? false)
+  }
   const tell = ({ object }: { object: Parameters<typeof nameOf>[0] }) =>
     context.print(`${printable(nameOf(object))} removed\n`)
   await dns.make()
@@ -85,6 +91,7 @@ async function uninstall(context: Context, { api }: OpenedCluster, flags: Flags)
   // Again, since the controller may have written until now.
   const { scattered } = await findOurs(api, meshNamespace)
   await removeAll(api, [...scattered, ...found.rest, ...definitions], tell)
+  await removeEvents(api)
   await untilGone(api, [...found.rest, ...definitions], flags.wait)
   context.tell(all.length === 0 ? 'nothing of the mesh was found' : '√ nothing of the mesh is left')
 }
