@@ -31,6 +31,8 @@ export interface LinkOptions {
   readonly claims?: () => Pick<Report, 'trust' | 'signers' | 'notices'>
   /** Called when the outcome of the first attempt is known: a transaction has come, or the line has failed. */
   readonly onFirst: () => void
+  /** Reports of what was applied wait between one and three times this for others. */
+  readonly gatherMs?: number
   /** Called when the controller has accepted the line, before anything of its snapshot is taken. */
   readonly onConnect?: () => void
 }
@@ -38,7 +40,13 @@ export interface LinkOptions {
 /** The controller pings after 10 s of silence: three missed ones. */
 const silenceMs = 30_000
 const backoffMs = 10
-const backoffMaxMs = 15_000
+/** Agents of a mesh whose controllers were all away are back within this, and are no crowd: nothing listens meanwhile. */
+const backoffMaxMs = 3000
+/**
+ * A transaction that was applied is reported after one to three times this, with all that follow it until then: the agents of
+ * a large mesh must not answer each change all at once. What was refused is told at once.
+ */
+export const gatherMs = 1000
 
 export interface LinkStatus {
   readonly isConnected: boolean
@@ -58,7 +66,7 @@ export function plainDispatcher(): Dispatcher {
   return new Agent({ allowH2: false, connect: { timeout: 5000 } })
 }
 
-/** Jittered delay before an attempt: 10 ms, doubling to 15 s, each between its half and its whole. */
+/** Jittered delay before an attempt: 10 ms, doubling to 3 s, each between its half and its whole. */
 export function reconnectDelay(failures: number, random: () => number): number {
   return Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(failures, 20)) * (0.5 + random() / 2)
 }
@@ -84,6 +92,10 @@ export class Link {
   #reportsTo = ''
   #report: Report | null = null
   #isReporting = false
+  /** Runs while a report waits for others. */
+  #gathering: Timer | null = null
+  /** Whether the replica at the other end has heard where we stand. */
+  #hasReported = false
   #running: Promise<void> | null = null
 
   constructor(options: LinkOptions) {
@@ -101,6 +113,7 @@ export class Link {
   /** Ends the line; resolves when nothing of it is left. */
   async stop(): Promise<void> {
     this.#stopped.abort()
+    this.#stopGathering()
     await this.#running
   }
 
@@ -178,6 +191,7 @@ export class Link {
     } finally {
       silence.end()
       this.#reportsTo = ''
+      this.#hasReported = false
       this.#set({ controller: '' })
     }
   }
@@ -192,13 +206,15 @@ export class Link {
     const { offer, log, onFirst } = this.#options
     const wanted = build(this.#wanted)
     this.#wanted = wanted
+    const before = this.#status.refusal
     const refusal = await offer(wanted)
     if (refusal === null) {
       this.#failures = 0
       this.#trouble = ''
       this.#set({ applied: this.#status.applied + 1, refusal: null })
       log.debug({ version: wanted.version, resources: wanted.lines.size }, 'snapshot applied')
-      this.#send(null)
+      if (this.#hasReported && before === null) this.#gather()
+      else this.#send(null)
     } else this.#refuse(wanted.version, refusal)
     onFirst()
   }
@@ -222,8 +238,21 @@ export class Link {
   /** Reports where we stand; only the latest report matters, and it is sent until it has arrived. */
   #send(error: Report['error']): void {
     const { node, pod, version, claims } = this.#options
+    this.#stopGathering()
+    this.#hasReported = true
     this.#report = { node, pod, version: version(), error, ...claims?.() }
     if (!this.#isReporting) void this.#deliver()
+  }
+
+  /** Reports before long. */
+  #gather(): void {
+    const { clock, random, gatherMs: unit = gatherMs } = this.#options
+    this.#gathering ??= clock.setTimeout(() => this.tell(), unit * (1 + 2 * random()))
+  }
+
+  #stopGathering(): void {
+    if (this.#gathering !== null) this.#options.clock.clearTimeout(this.#gathering)
+    this.#gathering = null
   }
 
   async #deliver(): Promise<void> {
@@ -251,8 +280,6 @@ export class Link {
       path: '/v1/report',
       headers: { ...(await this.#headers()), 'content-type': 'application/json' },
       body: JSON.stringify(report),
-      // Reports are rare: a kept connection would mostly be one that the controller has closed meanwhile.
-      reset: true,
       signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(10_000)]),
     })
     if (response.statusCode >= 300) throw new Error(await complaint(response))

@@ -4,7 +4,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request } from 'node:https'
 import { gunzipSync } from 'node:zlib'
-import { reconnectDelay } from '../../agent/mesh/link.ts'
+import { gatherMs, reconnectDelay } from '../../agent/mesh/link.ts'
 import { tokenOf } from './discovery.ts'
 import { agentPod } from './world.ts'
 
@@ -89,6 +89,7 @@ class SimulatedAgent {
   private isFirst = true
   private isStopped = false
   private isReporting = false
+  private gathering: NodeJS.Timeout | undefined
   private open: ClientRequest | null = null
 
   constructor(node: number, place: LinkPlace, tell: (received: Received) => void) {
@@ -108,6 +109,7 @@ class SimulatedAgent {
 
   stop(): void {
     this.isStopped = true
+    clearTimeout(this.gathering)
     this.open?.destroy()
     this.reports.destroy()
   }
@@ -177,11 +179,14 @@ class SimulatedAgent {
     if (isRead) check(text, count, isFirst, this.node)
     this.version = version
     this.tell({ agent: this.node, version, isFull: isFirst, text, bytes, at: now() })
-    this.report()
+    if (isFirst) this.report()
+    else this.gathering ??= setTimeout(() => this.report(), gatherMs * (1 + 2 * Math.random()))
   }
 
   /** As an agent's link does: the newest only, one at a time. */
   private report(): void {
+    clearTimeout(this.gathering)
+    this.gathering = undefined
     if (this.isReporting) return
     this.isReporting = true
     const body = JSON.stringify({

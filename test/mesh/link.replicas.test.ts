@@ -124,6 +124,7 @@ describe('mesh: agents and replicas of the controller', () => {
           return null
         },
         version: () => versions.get(pod) ?? '',
+        gatherMs: 0,
         onFirst: () => {},
       })
       links.push(link)

@@ -63,6 +63,7 @@ describe('mesh: link between agent and controller', () => {
         return refusal
       },
       version: () => applied.at(-1)?.version ?? '',
+      gatherMs: 0,
       onFirst: () => {},
     })
   })

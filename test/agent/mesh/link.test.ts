@@ -12,6 +12,7 @@ import { FakeClock } from '../../support/clock.ts'
 import { FakeController, type Stream } from '../../support/controller.ts'
 import { QuietLog } from '../../support/quiet.ts'
 import { mesh, ndjson, service, transaction } from '../../support/resources.ts'
+import { until } from '../../support/until.ts'
 
 const bad = service('shop/bad', { uid: '' })
 
@@ -57,6 +58,7 @@ describe('agent/mesh/link', () => {
       version: () => keeper.inForce.version,
       claims: () => ({}),
       onFirst: () => {},
+      gatherMs: 0,
       ...change,
     })
     link.start()
@@ -268,11 +270,35 @@ describe('agent/mesh/link', () => {
     await first.promise
   })
 
-  it('backs off from 10 ms to 15 s with jitter', () => {
+  it('gathers what it reports of later transactions, and never what was refused', async () => {
+    const clock = new FakeClock()
+    script = (stream) => {
+      stream.hello()
+      stream.say(...transaction('1', true, mesh))
+    }
+    await begin({ clock, gatherMs: 1000, random: () => 0.5 })
+    await reported(1)
+    const [stream] = controller.streams
+    for (const version of ['2', '3']) stream!.say(...transaction(version, false, service(`shop/${version}`)))
+    await until(() => keeper.inForce.version === '3', 'both to be in force')
+    clock.tick(1999)
+    expect(controller.reports.map(({ version }) => version)).to.deep.equal(['1'])
+    clock.tick(1)
+    await reported(2)
+    stream!.say(...transaction('4', false, bad))
+    await reported(3)
+    expect(controller.reports.map(({ version, error }) => [version, error?.version])).to.deep.equal([
+      ['1', undefined],
+      ['3', undefined],
+      ['3', '4'],
+    ])
+  })
+
+  it('backs off from 10 ms to 3 s with jitter', () => {
     expect(reconnectDelay(0, () => 0)).to.equal(5)
     expect(reconnectDelay(0, () => 1)).to.equal(10)
     expect(reconnectDelay(3, () => 1)).to.equal(80)
-    expect(reconnectDelay(1000, () => 1)).to.equal(15_000)
+    expect(reconnectDelay(1000, () => 1)).to.equal(3000)
   })
 
   it('starts from nothing', () => {
