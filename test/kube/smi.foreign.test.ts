@@ -1,7 +1,9 @@
 // Other products' definitions of the SMI kinds, which may be there before ours: fewer versions, no status, or one that keeps
 // nothing. Whatever is served is read, and what is wrong is said by Events where it can't be said in a status.
 
+import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { parse } from 'yaml'
 import type { Body } from '../support/api.ts'
 import { type Judging, startJudging } from '../support/judging.ts'
 import { defineCrds, eachCluster, type KubeCluster } from '../support/kubecluster.ts'
@@ -201,6 +203,41 @@ function defineSuite(chosen: readonly Product[]) {
         expect(object.status?.conditions).to.equal(undefined)
       })
     }
+
+    it('ours over theirs: objects stay as they are, and are read in every version', async () => {
+      await define('trafficsplits', ['v1alpha1', 'v1alpha2'], 'none')
+      const path = (version: string) => `/apis/split.smi-spec.io/${version}/namespaces/${shop}/trafficsplits`
+      const spec = {
+        service: 'root',
+        backends: [
+          { service: 'a', weight: '500m' },
+          { service: 'b', weight: '1500m' },
+        ],
+      }
+      await cluster.objects.create(path('v1alpha1'), {
+        apiVersion: 'split.smi-spec.io/v1alpha1',
+        kind: 'TrafficSplit',
+        metadata: { name: 's', namespace: shop },
+        spec,
+      })
+      const ours = parse(readFileSync(new URL('../../manifests/crds/trafficsplits.yaml', import.meta.url), 'utf8'))
+      await cluster.objects.patch(`${root}/${ours.metadata.name}`, ours)
+      await until(async () => (await cluster.test.request('GET', path('v1alpha4'))).status === 200, 'v1alpha4')
+      await until(async () => {
+        const { body } = await cluster.test.request('GET', '/apis/split.smi-spec.io')
+        return body.versions.length === 4
+      }, 'the versions')
+      for (const version of ['v1alpha1', 'v1alpha2', 'v1alpha3', 'v1alpha4']) {
+        expect((await cluster.objects.get<Body>(`${path(version)}/s`)).spec).to.deep.equal(spec)
+      }
+      judging = await startJudging(cluster.api)
+      expect(judging.observer.served('splits')).to.deep.equal({ version: 'v1alpha4', hasStatus: true })
+      const { topology } = await judging.judge()
+      const split = topology.services.find(({ key }) => key === `${shop}/root`)!.ports[0]!.splits[0]!
+      expect(split.backends.map(({ weight }) => weight)).to.deep.equal([500, 1500])
+      const { status } = await cluster.objects.get<Body>(`${path('v1alpha4')}/s`)
+      expect(status.conditions.map((each: Body) => each.type)).to.deep.equal(['Accepted', 'ResolvedRefs', 'Enforced'])
+    })
 
     it('ones without splits at all: the rest goes on', async () => {
       await define('tcproutes', ['v1alpha3'], 'none')
