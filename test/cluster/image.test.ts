@@ -2,7 +2,7 @@
 // each time. Needs Linux and a chroot, but no cluster.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
@@ -30,6 +30,22 @@ describe("the image's file system", function () {
     const known = new Set(one)
     expect(two.filter((entry) => !known.has(entry))).to.deep.equal([])
     expect(measure(tops[0]!).digest).to.equal(measure(tops[1]!).digest)
+  })
+
+  it("is the same when made of what the Dockerfile's builder gets", () => {
+    const context = join(folder, 'context')
+    const lines = readFileSync(join(root, 'scripts/image/Dockerfile.dockerignore'), 'utf8').split('\n')
+    for (const path of lines.filter((line) => line.startsWith('!')).map((line) => line.slice(1))) {
+      cpSync(join(root, path), join(context, path), { recursive: true })
+    }
+    symlinkSync(join(root, 'node_modules'), join(context, 'node_modules'))
+    const top = join(folder, 'three')
+    execFileSync(process.execPath, [join(context, 'scripts/image/folder.ts'), top], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    const known = new Set(entriesOf(tops[0]!))
+    expect(entriesOf(top).filter((entry) => !known.has(entry))).to.deep.equal([])
+    expect(measure(top).digest).to.equal(measure(tops[0]!).digest)
   })
 
   it('is below 250 MB', () => {

@@ -16,6 +16,29 @@ describe('the image', () => {
     expect(read('scripts/image/Dockerfile')).to.include(`ARG NODE=${devDependencies.node}\n`)
   })
 
+  it('runs as the user of the manifests, on nothing but the folder', () => {
+    const lines = read('scripts/image/Dockerfile').split('\n')
+    const last = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')))
+    expect(last.filter((line) => /^(FROM|COPY|ADD|RUN|USER|WORKDIR) /.test(line))).to.deep.equal([
+      'FROM scratch',
+      'COPY --from=build /image/ /',
+      'USER 65532:65532',
+      'WORKDIR /app',
+    ])
+    for (const part of ['agent', 'controller']) {
+      const manifest = read(`manifests/base/${part}.yaml`)
+      expect(manifest).to.include('runAsUser: 65532').and.include('runAsGroup: 65532').and.include('workingDir: /app')
+      const cache = 'NODE_COMPILE_CACHE=/app/.compiled NODE_COMPILE_CACHE_PORTABLE=1'
+      expect(last.join('\n')).to.include(cache)
+      for (const [name, value] of [
+        ['NODE_COMPILE_CACHE', '/app/.compiled'],
+        ['NODE_COMPILE_CACHE_PORTABLE', '"1"'],
+      ]) {
+        expect(manifest).to.match(new RegExp(`name: ${name}\\n +value: ${value}\\n`))
+      }
+    }
+  })
+
   it('lets every program that it compiles end by itself', () => {
     for (const args of programs) execFileSync(process.execPath, args, { cwd: root, timeout: 10_000 })
   })
