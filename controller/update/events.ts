@@ -70,6 +70,7 @@ export function openEvents(options: EventsOptions): Events {
 
   function remember(notices: readonly Notice[], isThere: (object: ObjectRef) => boolean): void {
     const shown = limit(notices)
+    const appeared = new Set<string>()
     for (const notice of shown) {
       const key = identity(notice)
       const entry = known.get(key)
@@ -83,19 +84,24 @@ export function openEvents(options: EventsOptions): Events {
           isPresent: true,
           told: 'nothing',
         })
+        appeared.add(subject(notice))
       } else if (!entry.isPresent) {
         entry.isPresent = true
         entry.pending++
+        appeared.add(subject(notice))
       }
     }
     // Beyond an object's limit they are not shown, but not over either.
-    if (known.size > 0) forget([...notices, ...shown], isThere)
+    if (known.size > 0) forget([...notices, ...shown], appeared, isThere)
   }
 
   /** Notes which problems are over, and drops those of which nothing is left to say. */
-  function forget(notices: readonly Notice[], isThere: (object: ObjectRef) => boolean): void {
+  function forget(
+    notices: readonly Notice[],
+    appeared: ReadonlySet<string>,
+    isThere: (object: ObjectRef) => boolean,
+  ): void {
     const present = new Set(notices.map(identity))
-    const reasons = new Set(notices.map(subject))
     const now = clock.now()
     for (const [key, entry] of known) {
       if (present.has(key)) continue
@@ -104,9 +110,9 @@ export function openEvents(options: EventsOptions): Events {
         known.delete(key)
         continue
       }
-      entry.isPresent = false
       // The same problem in other words has an Event of its own, which says more than that this one is over.
-      if (notice.fades || reasons.has(subject(notice))) entry.told = 'over'
+      if (entry.isPresent && (notice.fades || appeared.has(subject(notice)))) entry.told = 'over'
+      entry.isPresent = false
       const isQuiet = now - Math.max(entry.writtenAt, entry.endWrittenAt) > settleMs
       if (isQuiet && entry.told !== 'present') known.delete(key)
     }

@@ -201,6 +201,12 @@ describe('events', () => {
       expect(ends()).to.deep.equal(['RootNotFound is over, which was: spec.service: still no such Service'])
     })
 
+    it('are written of one of two of the same kind', async () => {
+      await write(notice('a', 'no Service x'), notice('a', 'no Service y'))
+      await write(notice('a', 'no Service y'))
+      expect(ends()).to.deep.equal(['RootNotFound is over, which was: no Service x'])
+    })
+
     it('are not written of problems beyond the ten that are shown', async () => {
       const many = Array.from({ length: 12 }, (_each, index) => notice('a', `problem ${index}`))
       await write(...many.slice(0, 10))
