@@ -72,7 +72,7 @@ export async function readAgents(api: Api, read: ReadPage, namespace: string): P
     listPods(api, namespace, 'weft-controller'),
   ])
   const told = await askControllers(read, controllers.filter(isReady), namespace)
-  const facts = agents.map(async (pod): Promise<AgentFacts> => {
+  const facts = await eachOf(agents, async (pod): Promise<AgentFacts> => {
     const own = isReady(pod) ? await askAgent(read, { namespace, name: pod.metadata.name }) : silent('it is not ready')
     return {
       node: pod.spec.nodeName ?? '',
@@ -83,7 +83,20 @@ export async function readAgents(api: Api, read: ReadPage, namespace: string): P
       ...own,
     }
   })
-  return (await Promise.all(facts)).sort((a, b) => (a.node < b.node ? -1 : a.node > b.node ? 1 : 0))
+  return facts.sort((a, b) => (a.node < b.node ? -1 : a.node > b.node ? 1 : 0))
+}
+
+/** As many agents as are asked at a time: each takes two connections through the API server. */
+const parallel = 16
+
+async function eachOf<T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> {
+  const queue = items.entries()
+  const results: R[] = []
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await run(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker))
+  return results
 }
 
 async function listPods(api: Api, namespace: string, name: string): Promise<AgentPod[]> {

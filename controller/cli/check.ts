@@ -8,7 +8,7 @@ import { readAgents, readThrough } from './agents.ts'
 import { checkAddresses } from './checks/addresses.ts'
 import { checkAgents, checkFacts, checkNodes } from './checks/agents.ts'
 import type { Check } from './checks/check.ts'
-import { checkController, checkLeader } from './checks/controller.ts'
+import { checkController, checkLeader, checkTrust } from './checks/controller.ts'
 import { checkDefinitions, checkForeign } from './checks/definitions.ts'
 import { checkClocks, checkRights, checkVersion, rightsToCheck, rightsToInstall } from './checks/kubernetes.ts'
 import { checkNames } from './checks/names.ts'
@@ -20,7 +20,15 @@ import { nodeLocalAdvice } from './dns/advice.ts'
 import { readDns } from './dns/block.ts'
 import { askThrough, verify } from './dns/verify.ts'
 import { exits, isUnreachable } from './exits.ts'
-import { readDefinitions, readDenied, readHeartbeats, readLeadership, readProxy, readServerTime } from './facts.ts'
+import {
+  readDefinitions,
+  readDenied,
+  readHeartbeats,
+  readLeadership,
+  readProxy,
+  readServerTime,
+  readTrust,
+} from './facts.ts'
 import { type Installed, readInstalled } from './installed.ts'
 
 export interface ClusterReport {
@@ -106,6 +114,7 @@ async function checkMesh(
   checks.push(...checkController(installed, meshNamespace))
   if ((installed.controller?.ready ?? 0) > 0) {
     checks.push(...checkLeader(await readLeadership(api, meshNamespace), nowMs, meshNamespace))
+    checks.push(...checkTrust(await readTrust(api, meshNamespace), nowMs))
   }
   checks.push(...checkAgents({ ...installed, namespace: meshNamespace }))
 

@@ -1,13 +1,15 @@
 // What the checks need to know of a cluster besides the objects that the controller observes. Every reader gives what it
 // finds; what is not there is null, so that checks can say so.
 
+import { X509Certificate } from 'node:crypto'
 import { request } from 'undici'
+import { trustConfig } from '../contract/identity.ts'
 import { hasStatus } from '../errors.ts'
 import type { Cluster } from '../observe/access.ts'
 import type { Api } from '../observe/api.ts'
 import { crdName } from '../observe/discovery.ts'
 import { smiKinds } from '../observe/kinds.ts'
-import type { Leadership } from './checks/controller.ts'
+import type { Leadership, TrustFacts } from './checks/controller.ts'
 import type { Definition } from './checks/definitions.ts'
 import type { Heartbeat, Right } from './checks/kubernetes.ts'
 import type { ProxyFacts } from './checks/proxy.ts'
@@ -66,6 +68,21 @@ export async function readLeadership(api: Api, namespace: string): Promise<Leade
     renewedMs: Date.parse(renewTime ?? '') || 0,
     leaseMs: (leaseDurationSeconds ?? 15) * 1000,
   }
+}
+
+/** How the mesh's certificates and its webhook stand; null where something is not there or may not be read. */
+export async function readTrust(api: Api, namespace: string): Promise<TrustFacts> {
+  const [trust, webhook] = await Promise.all([
+    readConfigMap(api, namespace, trustConfig.name).catch(unreadable),
+    find<{ webhooks?: { clientConfig: { caBundle?: string } }[] }>(
+      api,
+      '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/weft-smi',
+    ).catch(unreadable),
+  ])
+  const roots = trust?.data?.[trustConfig.bundle]?.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g)
+  const ends = (roots ?? []).map((pem) => new X509Certificate(pem).validToDate.getTime())
+  const isTrusted = webhook?.webhooks?.every(({ clientConfig }) => (clientConfig.caBundle ?? '') !== '')
+  return { rootEnds: ends.length === 0 ? null : Math.max(...ends), isWebhookTrusted: isTrusted ?? null }
 }
 
 /** The nodes' Leases; none where the cluster keeps no such Leases. */

@@ -8,8 +8,9 @@ export type Format = 'text' | 'table' | 'short' | 'json'
 
 const marks = { ok: '√', warning: '‼', error: '×' } as const
 
-/** The text for a list of checks. */
-export function formatChecks(checks: readonly Check[], format: Format): string {
+/** The text for a list of checks. @param name what people type: hints name commands of this tool */
+export function formatChecks(all: readonly Check[], format: Format, name = 'weft'): string {
+  const checks = all.map((each) => ({ ...each, hint: asTyped(each.hint, name) }))
   const isWell = checks.every(({ status }) => status !== 'error')
   if (format === 'json') return `${JSON.stringify({ success: isWell, checks }, null, 2)}\n`
   const shown = format === 'short' ? checks.filter(({ status }) => status !== 'ok') : checks
@@ -23,6 +24,11 @@ export function formatChecks(checks: readonly Check[], format: Format): string {
   }
   lines.push(...(lines.length === 0 ? [] : ['']), `Status check results are ${isWell ? marks.ok : marks.error}`)
   return `${lines.join('\n')}\n`
+}
+
+/** A text of our own with the tool's commands as people type them, who may have it as a plugin of kubectl. */
+export function asTyped(text: string, name: string): string {
+  return text.replace(/\bweft (?=(?:agents|ca|check|dns|endpoints|install|uninstall|upgrade|validate)\b)/g, `${name} `)
 }
 
 /** Text from the cluster must not steer the terminal. */

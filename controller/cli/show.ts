@@ -60,7 +60,7 @@ async function runCluster(context: Context, { output, failOn, wait, pre = false 
     const wanted = allNamespaces ? null : (namespace ?? null)
     const options = { meshNamespace, namespace: wanted, failOn, isPre: pre, waitMs: wait }
     const { checks, exitCode } = await checkCluster(cluster, options)
-    context.print(formatChecks(checks, output))
+    context.print(formatChecks(checks, output, context.name))
     return exitCode
   })
 }

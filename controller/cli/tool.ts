@@ -10,7 +10,7 @@ import { addDns } from './dns/command.ts'
 import { Exit, exits, isUnreachable } from './exits.ts'
 import { addInstall } from './install/command.ts'
 import { addUninstall } from './install/uninstall.ts'
-import { printable } from './print.ts'
+import { asTyped, printable } from './print.ts'
 import { addAgents, addCheck, addEndpoints, addVersion } from './show.ts'
 import { addValidate } from './validate.ts'
 
@@ -78,7 +78,7 @@ function makeProgram(name: string, output: Output): Context {
 function report(error: unknown, { name, program, tell }: Context): number {
   // Commander has printed it; help and version that were asked for are no failure.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exits.ok : exits.usage
-  tell(`${name}: ${messageOf(error).split('\n').map(printable).join('\n')}`)
+  tell(`${name}: ${asTyped(messageOf(error), name).split('\n').map(printable).join('\n')}`)
   if (program.opts<GlobalFlags>().verbose && error instanceof Error) tell(String(error.stack))
   if (error instanceof Exit) return error.exitCode
   return isUnreachable(error) ? exits.unavailable : exits.failed

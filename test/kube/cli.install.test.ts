@@ -131,6 +131,21 @@ eachCluster('weft install, upgrade', (cluster) => {
     expect((await read()).spec.replicas).to.equal(2)
   })
 
+  it('takes over from kubectl apply', async () => {
+    const path = '/api/v1/namespaces/weft-system/services/weft-dns'
+    const body = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'weft-dns', labels: { 'app.kubernetes.io/version': '0.0.9' } },
+    }
+    const merge = { 'content-type': 'application/merge-patch+json' }
+    await cluster.test.request('PATCH', `${path}?fieldManager=kubectl-client-side-apply`, body, merge)
+    const { code, err } = await weft('upgrade', '--image', 'r/w:0.1.1', '--wait', '0')
+    expect({ code, isQuiet: !err.includes('owns') }).to.deep.equal({ code: 0, isQuiet: true })
+    const { metadata } = (await cluster.test.request('GET', path)).body
+    expect(metadata.labels['app.kubernetes.io/version']).to.equal('0.1.0')
+  })
+
   it('goes no further than one minor version at a time', async () => {
     const label = (version: string) =>
       cluster.objects.patch(deployment, { metadata: { labels: { 'app.kubernetes.io/version': version } } })

@@ -217,3 +217,21 @@ eachCluster('weft check', (cluster) => {
     expect(code).to.equal(0)
   })
 })
+
+eachCluster(
+  'weft check of rights',
+  (cluster) => {
+    it('names those that an account lacks, and goes no further', async () => {
+      const as = ['--kubeconfig', cluster.kubeconfig, '--as', 'somebody', '--as-group', 'a', '--as-group', 'b', 'check']
+      const { code, out } = await weft([...as, '-o', 'short'])
+      expect(code).to.equal(1)
+      expect(out).to.include('× you have the rights that these checks need: list namespaces, list nodes')
+      expect(out).to.include(' and 6 more\n')
+      const { out: pre } = await weft([...as, '--pre', '-o', 'short'])
+      expect(pre).to.include('× you have the rights to install the mesh: create namespaces')
+      expect((await weft(['--kubeconfig', cluster.kubeconfig, 'check', '--pre'])).code).to.equal(0)
+    })
+  },
+  // The local API asks nobody for rights.
+  { only: 'real' },
+)

@@ -1,6 +1,7 @@
 // The controller: installed, ready, with valid settings, and one of its replicas leading.
 
 import type { Installed } from '../installed.ts'
+import { shortDuration } from '../table.ts'
 import { type Check, check } from './check.ts'
 
 const category = 'controller'
@@ -41,4 +42,36 @@ export function checkLeader(lease: Leadership | null, nowMs: number, namespace: 
     return age > 2 * lease.leaseMs ? `${lease.holder} has not renewed its Lease for ${Math.round(age / 1000)} s` : ''
   }
   return [check(category, 'one replica leads', found(), hint)]
+}
+
+/** Certificates of the mesh as the cluster shows them; null: not known. */
+export interface TrustFacts {
+  /** When the last root of the bundle ends, milliseconds since the epoch. */
+  rootEnds: number | null
+  /** Whether the API server can know the controller's webhook by its certificate. */
+  isWebhookTrusted: boolean | null
+}
+
+/** Agents and pods must be able to follow a new root before the old one ends. */
+const leastRootMs = 30 * 24 * 3_600_000
+
+/** The root, and the webhook. @param nowMs by the API server's clock */
+export function checkTrust({ rootEnds, isWebhookTrusted }: TrustFacts, nowMs: number): Check[] {
+  const left = (rootEnds ?? 0) - nowMs
+  const ends = left <= 0 ? 'it has ended' : `it ends in ${shortDuration(left)}`
+  const root = check(
+    category,
+    'the root certificate lasts',
+    left > leastRootMs ? '' : ends,
+    'weft ca rotate, or give a new one',
+  )
+  const hint = 'the leader writes caBundle: see its log; until then SMI objects are stored without being asked about'
+  const webhook = check(
+    category,
+    'the API server knows the webhook for SMI objects',
+    isWebhookTrusted ? '' : 'ValidatingWebhookConfiguration weft-smi has no caBundle',
+    hint,
+    'warning',
+  )
+  return [...(rootEnds === null ? [] : [root]), ...(isWebhookTrusted === null ? [] : [webhook])]
 }

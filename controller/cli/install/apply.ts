@@ -61,13 +61,32 @@ async function applyOne(api: Api, path: string | null, object: Manifest, options
     // The API server refuses even a dry run in a namespace that is not there.
     if ((await find(api, `/api/v1/namespaces/${inNamespace}`)) === null) return 'created'
   }
-  const after = await api.request<Manifest>('PATCH', path, {
-    body: object,
-    contentType: 'application/apply-patch+yaml',
-    query: { fieldManager, force: options.isForced, ...(options.isDry ? { dryRun: 'All' } : {}) },
+  const send = (force: boolean) =>
+    api.request<Manifest>('PATCH', path, {
+      body: object,
+      contentType: 'application/apply-patch+yaml',
+      query: { fieldManager, force, ...(options.isDry ? { dryRun: 'All' } : {}) },
+    })
+  const after = await send(options.isForced).catch((error: unknown) => {
+    if (hasStatus(error, 409) && isKubectls((error as ApiError).message)) return send(true)
+    throw error
   })
   if (before === null) return 'created'
   return isDeepStrictEqual(comparable(before), comparable(after)) ? 'unchanged' : 'changed'
+}
+
+/**
+ * Whether a conflict is only with `kubectl apply`: whoever installed the same manifests in another way wants them upgraded
+ * all the same. What was scaled or edited by hand bears another name, or says how.
+ */
+export function isKubectls(message: string): boolean {
+  const owners = [...message.matchAll(/conflicts? with "([^"]+)"( with subresource| using)?/g)]
+  return (
+    owners.length > 0 &&
+    owners.every(
+      ([, owner, how]) => owner === 'kubectl-client-side-apply' || (owner === 'kubectl' && how === undefined),
+    )
+  )
 }
 
 /** Without what changes with every write. */

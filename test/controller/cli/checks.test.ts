@@ -5,7 +5,7 @@ import type { AgentFacts } from '../../../controller/cli/agents.ts'
 import { checkAddresses } from '../../../controller/cli/checks/addresses.ts'
 import { checkAgents, checkFacts, checkNodes } from '../../../controller/cli/checks/agents.ts'
 import type { Check } from '../../../controller/cli/checks/check.ts'
-import { checkController, checkLeader } from '../../../controller/cli/checks/controller.ts'
+import { checkController, checkLeader, checkTrust } from '../../../controller/cli/checks/controller.ts'
 import { checkDefinitions, checkForeign, type Definition } from '../../../controller/cli/checks/definitions.ts'
 import { checkClocks, checkRights, checkVersion, rightsToCheck } from '../../../controller/cli/checks/kubernetes.ts'
 import { checkNames } from '../../../controller/cli/checks/names.ts'
@@ -180,6 +180,19 @@ describe('checks of controller and agents', () => {
     expect(bad(checkLeader({ ...lease, renewedMs: nowMs - 40_000 }, nowMs, 'weft-system'))).to.deep.equal([
       'error one replica leads: controller-1 has not renewed its Lease for 40 s',
     ])
+  })
+
+  it('want a root that lasts, and a webhook that the API server knows', () => {
+    const day = 24 * hour
+    const fine = { rootEnds: nowMs + 400 * day, isWebhookTrusted: true }
+    expect(checkTrust(fine, nowMs)).to.have.length(2)
+    expect(bad(checkTrust(fine, nowMs))).to.deep.equal([])
+    expect(checkTrust({ rootEnds: null, isWebhookTrusted: null }, nowMs)).to.deep.equal([])
+    expect(bad(checkTrust({ rootEnds: nowMs + 20 * day, isWebhookTrusted: false }, nowMs))).to.deep.equal([
+      'error the root certificate lasts: it ends in 20d',
+      'warning the API server knows the webhook for SMI objects: ValidatingWebhookConfiguration weft-smi has no caBundle',
+    ])
+    expect(bad(checkTrust({ ...fine, rootEnds: nowMs - day }, nowMs))[0]).to.include('it has ended')
   })
 
   it('name nodes without agent, and those among them with pods in the mesh', () => {

@@ -3,6 +3,7 @@
 import { expect } from 'chai'
 import { type AgentFacts, formatAgents, type ReadPage, readAgents } from '../../../controller/cli/agents.ts'
 import { formatAddresses, listAddresses } from '../../../controller/cli/endpoints.ts'
+import { isKubectls } from '../../../controller/cli/install/apply.ts'
 import { distanceFault } from '../../../controller/cli/own.ts'
 import { shortDuration, tableOf } from '../../../controller/cli/table.ts'
 import type { Api } from '../../../controller/observe/api.ts'
@@ -154,6 +155,18 @@ describe('tables and numbers', () => {
       [-5_000, '-5s'],
     ]
     for (const [ms, expected] of cases) expect(shortDuration(ms)).to.equal(expected)
+  })
+
+  it('are conflicts that an upgrade may settle', () => {
+    const of = (who: string) => isKubectls(`Apply failed with 1 conflict: conflict with ${who}: .spec.replicas`)
+    expect(of('"kubectl-client-side-apply" using apps/v1')).to.equal(true)
+    expect(of('"kubectl"')).to.equal(true)
+    expect(of('"kubectl" with subresource "scale" using autoscaling/v1')).to.equal(false)
+    expect(of('"kubectl-edit" using apps/v1')).to.equal(false)
+    expect(
+      isKubectls('conflicts with "kubectl-client-side-apply" using v1:\n- .a\nconflicts with "hpa" using v1:\n- .b'),
+    ).to.equal(false)
+    expect(isKubectls('the object has been modified')).to.equal(false)
   })
 
   it('are versions that may follow each other', () => {

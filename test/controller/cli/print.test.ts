@@ -2,7 +2,7 @@
 
 import { expect } from 'chai'
 import type { Check } from '../../../controller/cli/checks/check.ts'
-import { formatChecks, printable } from '../../../controller/cli/print.ts'
+import { asTyped, formatChecks, printable } from '../../../controller/cli/print.ts'
 
 const checks: Check[] = [
   { category: 'one', status: 'ok', text: 'a', hint: '' },
@@ -14,6 +14,18 @@ describe('printed checks', () => {
   it('stands under headings', () => {
     expect(formatChecks(checks, 'text')).to.equal(
       'one\n---\n√ a\n‼ b: odd\n    do b\n\ntwo\n---\n× c: bad\n\nStatus check results are ×\n',
+    )
+  })
+
+  it('names commands as people type them', () => {
+    const [hint] = [
+      { category: 'a', status: 'error' as const, text: 'x', hint: 'weft install --apply; see weft agents' },
+    ]
+    expect(formatChecks([hint!], 'text', 'kubectl weft')).to.include(
+      '    kubectl weft install --apply; see kubectl weft agents\n',
+    )
+    expect(asTyped('kubectl -n weft-system logs deployment/weft-controller', 'kubectl weft')).to.equal(
+      'kubectl -n weft-system logs deployment/weft-controller',
     )
   })
 
