@@ -2,7 +2,7 @@
 // alias for each enrolled Service (DESIGN.md section 4). Only the fields that we set; update/ writes them.
 
 import { keyOf } from '../observe/objects.ts'
-import { dedicatedOwner, restingShared, writeResting } from '../resolve/meshports.ts'
+import { restingShared, writeResting } from '../resolve/meshports.ts'
 import { labels, manager, nameOf, namespaceOf } from '../resolve/names.ts'
 import type { Settings } from '../resolve/settings.ts'
 import type { ServiceNode, Topology } from '../resolve/topology.ts'
@@ -42,10 +42,7 @@ const entryName = 'entry'
 export function desiredServices(topology: Topology, settings: Settings): DesiredService[] {
   const services = [meshService(topology, settings)]
   for (const service of topology.services) {
-    if (!service.isEnrolled) {
-      services.push(...leftShadow(service, topology, settings))
-      continue
-    }
+    if (!service.isEnrolled) continue
     // Without any mesh port left its address would lead nowhere, and Kubernetes takes no Service without ports.
     const isDead = isDedicated(service) && service.ports.every(({ meshPort }) => meshPort === null)
     if (isDead) continue
@@ -77,20 +74,6 @@ function meshService(topology: Topology, settings: Settings): DesiredService {
     },
     spec: localSpec([entry, ...shared], settings),
   }
-}
-
-/**
- * The dedicated address of a Service that has just left, while its ports rest: whoever still has it from DNS is to be
- * refused, not to wait for a connection.
- */
-function leftShadow(service: ServiceNode, { portBook }: Topology, settings: Settings): DesiredService[] {
-  if (service.withdrawnMs === null || service.shadow === null) return []
-  const resting = new Map(portBook.resting.map(({ owner, meshPort }) => [owner, meshPort]))
-  const ports = service.ports.flatMap(({ number }) => {
-    const meshPort = resting.get(dedicatedOwner(service.key, number))
-    return meshPort === undefined ? [] : [toPort(number, meshPort)]
-  })
-  return ports.length === 0 ? [] : [shadowService(service, service.shadow.name, ports, settings)]
 }
 
 /** The dedicated address of one Service: the port alone says what is meant. */
