@@ -224,6 +224,24 @@ describe('mesh: IPv6', () => {
     })
   })
 
+  it('opens a port on all of its addresses or on none, and says why', async () => {
+    const taken = await RawServer.listen('::1')
+    const address = `${ownNetwork()}.1`
+    const [entry] = await freePorts(1)
+    const options = { address: `${address},::1`, meshPort: taken.port, flags: ['--entry-port', `${entry}`] }
+    const refusal = await startAgent({ ...options, resources: [] }).then(
+      () => '',
+      (error: Error) => error.message,
+    )
+    expect(refusal).to.match(
+      new RegExp(`can't listen: \\[{"port":${taken.port},"message":".*EADDRINUSE.*::1:${taken.port}"}\\]$`),
+    )
+    const caller = connect({ host: address, port: taken.port })
+    const [error] = (await once(caller, 'error')) as [NodeJS.ErrnoException]
+    expect(error.code, 'on IPv4').to.equal('ECONNREFUSED')
+    await taken.stop()
+  })
+
   describe('DNS', () => {
     let dnsServer: DnsServer
     const zone = {

@@ -113,6 +113,19 @@ describe('mesh: Services of every shape', function () {
     expect(shapes.address('shapes/outside-mesh')).to.equal(undefined)
   })
 
+  it('internalTrafficPolicy: Local: pods of the caller’s node alone', async () => {
+    const { nodeName } = shapes.podsOf('shapes', 'client')[0]!.spec
+    const near = shapes.podsOf('shapes', 'web').filter(({ spec }) => spec.nodeName === nodeName)
+    const ports = [{ port: 7001, targetPort: 8080 }]
+    shapes.service('shapes/near', { selector: web, internalTrafficPolicy: 'Local', ports })
+    await shapes.answers('shapes/near-mesh', 7001, near.length === 0 ? '503 no_endpoint' : 200)
+    const batch = await Promise.all(Array.from({ length: 32 }, () => shapes.get('shapes/near-mesh', 7001)))
+    const reachedPods = new Set(batch.flatMap(({ status, said }) => (status === 200 ? [said.pod] : [])))
+    expect([...reachedPods]).to.have.members(near.map(({ metadata }) => metadata.name))
+    shapes.service('shapes/near', { selector: web, internalTrafficPolicy: 'Cluster', ports })
+    expect(await reached('shapes/near-mesh', 7001, 2)).to.have.length(2)
+  })
+
   it('publishNotReadyAddresses', async () => {
     const spec = { selector: { app: 'unready' }, ports: [{ port: 7001, targetPort: 8080 }] }
     shapes.service('shapes/unready', spec)
