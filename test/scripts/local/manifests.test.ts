@@ -1,5 +1,7 @@
 // What the manifests promise: least rights, updates without a gap, labels.
 
+import { execFileSync } from 'node:child_process'
+import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { root } from '../../../scripts/local/environment.ts'
@@ -72,6 +74,24 @@ describe('manifests', () => {
     expect(spec.template.spec.automountServiceAccountToken).to.equal(false)
     const sources = spec.template.spec.volumes?.flatMap(({ projected }) => projected?.sources ?? [])
     expect(sources?.map(({ serviceAccountToken }) => serviceAccountToken?.audience)).to.deep.equal(['weft-authority'])
+  })
+
+  it('limit heaps by the memory limit, in the way that Node knows, and CPU not at all', () => {
+    for (const [kind, name] of [
+      ['DaemonSet', 'weft-agent'],
+      ['Deployment', 'weft-controller'],
+    ] as const) {
+      const { containers } = find(kind, name).spec.template.spec
+      expect(Object.keys(containers[0]!.resources!.limits!), name).to.deep.equal(['memory'])
+      const options = containers[0]!.env!.find((each) => each.name === 'NODE_OPTIONS')!.value!
+      expect(options).to.match(/^--max-old-space-size-percentage=\d\d$/)
+      const script = 'require("node:v8").getHeapStatistics().heap_size_limit'
+      const env = { NODE_OPTIONS: options }
+      const limit = Number(execFileSync(process.execPath, ['-p', script], { env, encoding: 'utf8' }))
+      const memory = process.constrainedMemory() || totalmem()
+      const share = limit / Math.min(memory, totalmem())
+      expect(share, options).to.be.closeTo(Number(options.slice(-2)) / 100, 0.1)
+    }
   })
 
   it('replace agents without a gap, on every node, with time to drain', () => {
