@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Key } from '../contract/resources.ts'
 import type { World } from '../observe/world.ts'
+import { type Claim, readClaims } from './claims.ts'
 import { labels, manager, toKey } from './names.ts'
 import type { Settings } from './settings.ts'
 import type { PortBook, Topology } from './topology.ts'
@@ -28,11 +29,6 @@ export interface Allocation {
   exhausted: string[]
 }
 
-interface Claim {
-  meshPort: number
-  owner: string
-}
-
 const sharedPrefix = 'shared:'
 
 export function sharedOwner(port: number): string {
@@ -43,9 +39,19 @@ export function dedicatedOwner(service: Key, port: number): string {
   return `${service}:${port}`
 }
 
+/** What the cluster knows of mesh ports. */
+export interface PortRecord {
+  /** By the Services that have them. */
+  claims: Claim[]
+  /** By the mesh Service, for shadow Services that may not be there yet. */
+  claimed?: Claim[]
+  resting: PortBook['resting']
+}
+
 /** What the Services in the cluster record. */
-export function readRecord(world: World, settings: Settings): { claims: Claim[]; resting: PortBook['resting'] } {
+export function readRecord(world: World, settings: Settings): PortRecord {
   const claims: Claim[] = []
+  let claimed: Claim[] = []
   let resting: PortBook['resting'] = []
   for (const service of world.services.values()) {
     const { name, namespace, labels: of = {}, annotations = {} } = service.metadata
@@ -54,7 +60,10 @@ export function readRecord(world: World, settings: Settings): { claims: Claim[];
     const ownerNamespace = of[labels.namespace]
     const ownerName = of[labels.service]
     const isShadow = of[labels.managedBy] === manager && ownerNamespace !== undefined && ownerName !== undefined
-    if (isMesh) resting = readResting(annotations[labels.resting])
+    if (isMesh) {
+      resting = readResting(annotations[labels.resting])
+      claimed = readClaims(annotations)
+    }
     for (const { name: portName, port, targetPort } of service.spec.ports ?? []) {
       if (typeof targetPort !== 'number') continue
       if (isMesh && portName === `p-${port}`) claims.push({ meshPort: targetPort, owner: sharedOwner(port) })
@@ -62,7 +71,7 @@ export function readRecord(world: World, settings: Settings): { claims: Claim[];
         claims.push({ meshPort: targetPort, owner: dedicatedOwner(toKey(ownerNamespace, ownerName), port) })
     }
   }
-  return { claims, resting }
+  return { claims, claimed, resting }
 }
 
 /** How resting ports are recorded on the mesh Service; what can't be read is as good as nothing. */
@@ -93,7 +102,7 @@ function readResting(text: string | undefined): PortBook['resting'] {
  */
 export function allocate(
   wishes: Wish[],
-  record: { claims: Claim[]; resting: PortBook['resting'] },
+  record: PortRecord,
   previous: PortBook | null,
   range: Settings['meshPorts'],
   nowMs: number,
@@ -104,24 +113,38 @@ export function allocate(
   const oldestFirst = (a: Claim, b: Claim): number =>
     age(a) - age(b) || (a.owner < b.owner ? -1 : a.owner > b.owner ? 1 : a.meshPort - b.meshPort)
 
-  for (const claim of record.claims.toSorted(oldestFirst)) book.keep(claim, true)
+  const { claims, claimed = [] } = record
+  for (const claim of [...claims, ...claimed].sort(oldestFirst)) book.keep(claim, true)
   for (const claim of previous?.ports ?? []) book.keep(claim, false)
 
   const resting = stillResting(record, previous, book, nowMs)
   for (const { meshPort, owner } of resting.values()) book.keep({ meshPort, owner }, false)
   for (const meshPort of book.byPort.keys()) resting.delete(meshPort)
 
+  // A rest may be over while the Service that had the port is still there: deleting it may take its time.
+  const dedicated = new Set(
+    claims.filter(({ owner }) => !owner.startsWith(sharedPrefix)).map(({ meshPort }) => meshPort),
+  )
+  const isTaken = (meshPort: number) => resting.has(meshPort) || dedicated.has(meshPort)
   const open = wishes.filter(({ owner }) => !book.byOwner.has(owner))
   const exhausted: string[] = []
   for (const { owner } of open.sort((a, b) => a.createdAt - b.createdAt || (a.owner < b.owner ? -1 : 1))) {
-    if (!book.give(owner, resting)) exhausted.push(owner)
+    if (!book.give(owner, isTaken)) exhausted.push(owner)
   }
   const ports = [...book.byPort]
     .map(([meshPort, owner]) => ({ meshPort, owner }))
     .sort((a, b) => a.meshPort - b.meshPort)
+  const shown = new Set(claims.map(({ meshPort, owner }) => `${meshPort} ${owner}`))
+  const unshown = ports.filter(
+    ({ meshPort, owner }) => !owner.startsWith(sharedPrefix) && !shown.has(`${meshPort} ${owner}`),
+  )
   return {
     byOwner: book.byOwner,
-    book: { ports, resting: [...resting.values()].sort((a, b) => a.meshPort - b.meshPort) },
+    book: {
+      ports,
+      ...(unshown.length === 0 ? {} : { claimed: unshown }),
+      resting: [...resting.values()].sort((a, b) => a.meshPort - b.meshPort),
+    },
     clashes: book.clashes.filter(({ owner, meshPort }) => book.byOwner.get(owner) !== meshPort),
     exhausted,
   }
@@ -129,7 +152,7 @@ export function allocate(
 
 /** Ports that somebody had and nobody holds now, until their rest is over. */
 function stillResting(
-  record: { claims: Claim[]; resting: PortBook['resting'] },
+  record: PortRecord,
   previous: PortBook | null,
   { byPort, range }: Desk,
   nowMs: number,
@@ -141,7 +164,7 @@ function stillResting(
     if (nowMs - entry.sinceMs >= restMs) rested.add(entry.meshPort)
     else if (!byPort.has(entry.meshPort)) resting.set(entry.meshPort, entry)
   }
-  for (const { meshPort, owner } of [...record.claims, ...(previous?.ports ?? [])]) {
+  for (const { meshPort, owner } of [...record.claims, ...(record.claimed ?? []), ...(previous?.ports ?? [])]) {
     if (byPort.has(meshPort) || resting.has(meshPort) || rested.has(meshPort)) continue
     if (meshPort >= range.first && meshPort <= range.last) resting.set(meshPort, { meshPort, owner, sinceMs: nowMs })
   }
@@ -191,13 +214,13 @@ class Desk {
   }
 
   /** Gives an owner the first free port from where its name points. */
-  give(owner: string, resting: ReadonlyMap<number, unknown>): boolean {
+  give(owner: string, isTaken: (meshPort: number) => boolean): boolean {
     const { first, last } = this.range
     const size = last - first + 1
     const start = createHash('sha256').update(owner).digest().readUInt32BE() % size
     for (let step = 0; step < size; step++) {
       const meshPort = first + ((start + step) % size)
-      if (this.byPort.has(meshPort) || resting.has(meshPort)) continue
+      if (this.byPort.has(meshPort) || isTaken(meshPort)) continue
       this.byPort.set(meshPort, owner)
       this.byOwner.set(owner, meshPort)
       return true

@@ -16,6 +16,7 @@ export const labels = {
   uid: 'weft.dev/uid',
   managedBy: 'app.kubernetes.io/managed-by',
   resting: 'weft.dev/resting-ports',
+  claimed: 'weft.dev/claimed-ports',
   sliceOf: 'kubernetes.io/service-name',
 } as const
 

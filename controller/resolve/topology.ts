@@ -160,6 +160,8 @@ export interface PodNode {
 /** Which mesh port belongs to whom. Owners: `shared:<number>`, `<namespace>/<name>:<number>`. */
 export interface PortBook {
   ports: { meshPort: number; owner: string }[]
+  /** Of these, those of dedicated addresses that no shadow Service shows yet; absent where there are none. */
+  claimed?: { meshPort: number; owner: string }[]
   /** Ports that were given back and rest: a late connection must not reach another service. */
   resting: { meshPort: number; owner: string; sinceMs: number }[]
 }

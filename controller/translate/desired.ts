@@ -2,6 +2,7 @@
 // alias for each enrolled Service (DESIGN.md section 4). Only the fields that we set; update/ writes them.
 
 import { keyOf } from '../observe/objects.ts'
+import { claimsLimit, writeClaims } from '../resolve/claims.ts'
 import { restingShared, writeResting } from '../resolve/meshports.ts'
 import { labels, manager, nameOf, namespaceOf } from '../resolve/names.ts'
 import type { Settings } from '../resolve/settings.ts'
@@ -41,12 +42,15 @@ const entryName = 'entry'
 /** All Services that the controller keeps, sorted by namespace and name. */
 export function desiredServices(topology: Topology, settings: Settings): DesiredService[] {
   const services = [meshService(topology, settings)]
+  // Their claims are to be recorded first, and there are too many for once.
+  const waiting = new Set((topology.portBook.claimed ?? []).slice(claimsLimit).map(({ meshPort }) => meshPort))
   for (const service of topology.services) {
     if (!service.isEnrolled) continue
     // Without any mesh port left its address would lead nowhere, and Kubernetes takes no Service without ports.
-    const isDead = isDedicated(service) && service.ports.every(({ meshPort }) => meshPort === null)
-    if (isDead) continue
-    const ports = service.ports.flatMap(({ number, meshPort }) => (meshPort === null ? [] : [toPort(number, meshPort)]))
+    const ports = service.ports.flatMap(({ number, meshPort }) =>
+      meshPort === null || waiting.has(meshPort) ? [] : [toPort(number, meshPort)],
+    )
+    if (isDedicated(service) && ports.length === 0) continue
     if (service.shadow !== null && ports.length > 0) {
       services.push(shadowService(service, service.shadow.name, ports, settings))
     }
@@ -69,10 +73,17 @@ function meshService(topology: Topology, settings: Settings): DesiredService {
       name,
       namespace,
       labels: { [labels.managedBy]: manager, 'app.kubernetes.io/name': name },
-      // So that a controller that starts knows which ports must rest.
-      annotations: portBook.resting.length === 0 ? {} : { [labels.resting]: writeResting(portBook.resting) },
+      annotations: recordOf(portBook),
     },
     spec: localSpec([entry, ...shared], settings),
+  }
+}
+
+/** So that a controller that starts knows which ports must rest, and any that leads which are about to be taken. */
+function recordOf({ claimed = [], resting }: Topology['portBook']): Record<string, string> {
+  return {
+    ...(resting.length === 0 ? {} : { [labels.resting]: writeResting(resting) }),
+    ...(claimed.length === 0 ? {} : { [labels.claimed]: writeClaims(claimed.slice(0, claimsLimit)) }),
   }
 }
 

@@ -2,6 +2,7 @@
 // of a plan.
 
 import { type KubeObject, keyOf, type Service } from '../observe/objects.ts'
+import { readClaims } from '../resolve/claims.ts'
 import { isOurs, type OwnNames } from '../resolve/enrol.ts'
 import type { DesiredService } from '../translate/desired.ts'
 
@@ -46,15 +47,38 @@ export function planServices(
 
   const aliases = [...wanted].filter(([, each]) => each.spec.type === 'ExternalName')
   const addresses = [...wanted].filter(([, each]) => each.spec.type !== 'ExternalName')
-  plan.addresses = addresses.flatMap(([key, each]) => stepFor(key, each, actual.get(key), mesh))
+  // A shadow Service waits until the claims on its ports can be read back, an alias until the address that it points to can.
+  const meshKey = `${mesh.namespace}/${mesh.meshService}`
+  const unclaimed = claimsBetween(wanted.get(meshKey), actual.get(meshKey))
+  const isWaiting = (key: string, { spec }: DesiredService) =>
+    key !== meshKey && spec.type === 'ClusterIP' && spec.ports.some(({ targetPort }) => unclaimed.has(targetPort))
+  const [waiting, ready] = partition(addresses, ([key, each]) => isWaiting(key, each))
+  plan.addresses = ready.flatMap(([key, each]) => stepFor(key, each, actual.get(key), mesh))
 
-  const unsettled = new Set(plan.addresses.map(({ key }) => key.split('/').reverse().join('.')))
+  const unsettled = new Set([...plan.addresses.map(({ key }) => key), ...waiting.map(([key]) => key)].map(hostOf))
   const settled = aliases.filter(([, { spec }]) => {
     const target = spec.type === 'ExternalName' ? spec.externalName.split('.').slice(0, 2).join('.') : ''
     return !unsettled.has(target)
   })
   plan.aliases = settled.flatMap(([key, each]) => stepFor(key, each, actual.get(key), mesh))
   return plan
+}
+
+/** The beginning of an address's DNS name. */
+function hostOf(key: string): string {
+  return key.split('/').reverse().join('.')
+}
+
+function partition<T>(list: readonly T[], holds: (each: T) => boolean): [T[], T[]] {
+  return [list.filter(holds), list.filter((each) => !holds(each))]
+}
+
+/** Ports that are to be claimed on the mesh Service and are not yet. */
+function claimsBetween(desired: DesiredService | undefined, actual: Service | undefined): Set<number> {
+  const claims = (service: typeof desired | typeof actual) => readClaims(service?.metadata.annotations)
+  const recorded = new Set(claims(actual).map(({ meshPort, owner }) => `${meshPort} ${owner}`))
+  const open = claims(desired).filter(({ meshPort, owner }) => !recorded.has(`${meshPort} ${owner}`))
+  return new Set(open.map(({ meshPort }) => meshPort))
 }
 
 /** Whether one can become the other: an alias has no address, and an address is given for life. */

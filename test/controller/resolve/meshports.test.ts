@@ -1,6 +1,7 @@
 // Mesh ports: given, recorded, read back, left to rest.
 
 import { expect } from 'chai'
+import { readClaims, writeClaims } from '../../../controller/resolve/claims.ts'
 import {
   allocate,
   dedicatedOwner,
@@ -22,6 +23,7 @@ const give = (
   wishes: Wish[],
   options: {
     claims?: { meshPort: number; owner: string }[]
+    claimed?: { meshPort: number; owner: string }[]
     previous?: PortBook
     at?: number
     resting?: PortBook['resting']
@@ -29,7 +31,7 @@ const give = (
 ) =>
   allocate(
     wishes,
-    { claims: options.claims ?? [], resting: options.resting ?? [] },
+    { claims: options.claims ?? [], claimed: options.claimed ?? [], resting: options.resting ?? [] },
     options.previous ?? null,
     range,
     options.at ?? 0,
@@ -142,13 +144,47 @@ describe('mesh ports', () => {
     expect(book.resting).to.deep.equal([{ meshPort: 101, owner: 'gone', sinceMs: 7 }])
   })
 
+  it('claims a dedicated port until a Service shows it, and keeps what was claimed, whoever did', () => {
+    const wishes = [wish('s/x:1'), wish('shared:80')]
+    const first = give(wishes)
+    const own = first.byOwner.get('s/x:1')!
+    expect(first.book.claimed).to.deep.equal([{ meshPort: own, owner: 's/x:1' }])
+    // Another controller, which has chosen for itself, reads what the first has claimed.
+    const claimed = [{ meshPort: own === 109 ? 100 : own + 1, owner: 's/x:1' }]
+    const second = give(wishes, { claimed, previous: first.book })
+    expect(second.byOwner.get('s/x:1')).to.equal(claimed[0]!.meshPort)
+    expect(second.book.claimed).to.deep.equal(claimed)
+    expect(give(wishes, { claims: claimed, claimed }).book).not.to.have.property('claimed')
+    // Nobody else gets it, and it rests when its owner goes.
+    const others = Array.from({ length: 9 }, (_each, index) => wish(`s/${index}:1`))
+    expect([...give(others, { claimed }).byOwner.values()]).not.to.include(claimed[0]!.meshPort)
+    expect(give([], { claimed, at: 3 }).book.resting).to.deep.equal([{ ...claimed[0]!, sinceMs: 3 }])
+  })
+
+  it('gives no port away that a Service still has, though its rest is over', () => {
+    const alone = give([wish('s/x:1')]).byOwner.get('s/x:1')!
+    const claims = [{ meshPort: alone, owner: 'gone/y:1' }]
+    const resting = [{ meshPort: alone, owner: 'gone/y:1', sinceMs: 0 }]
+    expect(give([wish('s/x:1')], { claims, resting, at: restMs }).byOwner.get('s/x:1')).not.to.equal(alone)
+    expect(give([wish('s/x:1')], { resting, at: restMs }).byOwner.get('s/x:1')).to.equal(alone)
+  })
+
+  it('reads claims, and nothing from a broken record', () => {
+    const claims = [{ meshPort: 101, owner: 's/x:1' }]
+    expect(readClaims({ 'weft.dev/claimed-ports': writeClaims(claims) })).to.deep.equal(claims)
+    for (const text of ['', 'x', '{}', '[1,[2],["a","b"],[null,"x"]]']) {
+      expect(readClaims({ 'weft.dev/claimed-ports': text })).to.deep.equal([])
+    }
+    expect(readClaims(undefined)).to.deep.equal([])
+  })
+
   it('reads the record of a rest, and nothing from a broken one', () => {
     const resting = [{ meshPort: 101, owner: 'shared:80', sinceMs: 5 }]
     const mesh = (text: string) => `
 {apiVersion: v1, kind: Service, metadata: {name: weft, namespace: weft-system, annotations: {weft.dev/resting-ports: '${text}'}},
  spec: {ports: [{name: entry, port: 15001, targetPort: 15001}, {name: p-80, port: 80, targetPort: 16390}, {name: p-81, port: 82, targetPort: 16391}, {name: p-83, port: 83, targetPort: http}]}}`
     const record = readRecord(worldOf(mesh(writeResting(resting))), defaultSettings)
-    expect(record).to.deep.equal({ claims: [{ meshPort: 16390, owner: sharedOwner(80) }], resting })
+    expect(record).to.deep.equal({ claims: [{ meshPort: 16390, owner: sharedOwner(80) }], claimed: [], resting })
     for (const text of ['', 'x', '{}', '[1,[2],["a","b","c"],[1,"x",null]]']) {
       expect(readRecord(worldOf(mesh(text)), defaultSettings).resting).to.deep.equal([])
     }

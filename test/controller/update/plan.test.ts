@@ -75,6 +75,22 @@ describe('plan of Services', () => {
     expect(steps(planServices(desired, written, mesh))).to.deep.equal({ aliases: ['create shop/reviews-mesh'] })
   })
 
+  it('creates a shadow Service when the claims on its ports can be read back, and its alias after that', () => {
+    const claims = JSON.stringify([[10_090, 'shop/db:90']])
+    const desired = [desiredMesh(80), desiredMesh(90), desiredAlias('db', 'db-1'), desiredAlias('reviews')]
+    desired[0]!.metadata.annotations = { 'weft.dev/claimed-ports': claims }
+    desired[1]!.metadata = { ...desired[1]!.metadata, name: 'db-1', labels: standing('db') }
+    const before = stored(desiredMesh(80))
+    const first = { addresses: ['replace weft-system/weft'] }
+    expect(steps(planServices(desired, world(before), mesh))).to.deep.equal(first)
+    expect(steps(planServices(desired, world(), mesh))).to.deep.equal({ addresses: ['create weft-system/weft'] })
+    const claimed = stored(desired[0]!)
+    const second = { addresses: ['create weft-system/db-1'], aliases: ['create shop/reviews-mesh'] }
+    expect(steps(planServices(desired, world(claimed), mesh))).to.deep.equal(second)
+    const third = { aliases: ['create shop/db-mesh', 'create shop/reviews-mesh'] }
+    expect(steps(planServices(desired, world(claimed, stored(desired[1]!)), mesh))).to.deep.equal(third)
+  })
+
   it('holds back no alias whose own address is in order', () => {
     const desired = [desiredMesh(80), desiredMesh(90), desiredAlias('reviews'), desiredAlias('db', 'db-1')]
     desired[1]!.metadata = { ...desired[1]!.metadata, name: 'db-1', labels: standing('db') }
