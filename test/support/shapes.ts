@@ -56,8 +56,6 @@ export interface Shapes {
   open(alias: string, port: number): Promise<{ socket: RawSocket; greeting: string }>
   /** The same at an address. */
   connect(address: string, port: number): Promise<{ socket: RawSocket; greeting: string }>
-  /** How a connection ends that nobody greets. */
-  refused(address: string, port: number): Promise<'reset' | 'end'>
   load(alias: string, port: number, path?: string): Load
   /** `Reason: message` of the Events on a Service. */
   events(key: string): Promise<string[]>
@@ -181,13 +179,6 @@ export async function startShapes(): Promise<Shapes> {
       return connect(address(alias)!, port)
     },
     connect,
-    async refused(host, port) {
-      const socket = new RawSocket(net.connect({ host, port, localAddress: from, allowHalfOpen: true }))
-      const { how, rest } = await socket.gone()
-      socket.destroy()
-      expect(rest).to.equal('')
-      return how
-    },
     load(alias, port, path = '/') {
       const { namespace, name } = split(alias)
       const headers = { host: `${name}.${namespace}` }
