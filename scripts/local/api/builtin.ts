@@ -24,7 +24,7 @@ interface Row {
 const rows: readonly Row[] = [
   { gv: 'v1', kind: 'Namespace', plural: 'namespaces', short: ['ns'], cluster: true, with: ['status'] },
   { gv: 'v1', kind: 'Node', plural: 'nodes', short: ['no'], cluster: true, with: ['status'] },
-  { gv: 'v1', kind: 'Pod', plural: 'pods', short: ['po'], all: true, with: ['status', 'log'] },
+  { gv: 'v1', kind: 'Pod', plural: 'pods', short: ['po'], all: true, with: ['status', 'log', 'portforward'] },
   { gv: 'v1', kind: 'Service', plural: 'services', short: ['svc'], all: true, with: ['status'] },
   { gv: 'v1', kind: 'Endpoints', plural: 'endpoints', short: ['ep'] },
   { gv: 'v1', kind: 'ServiceAccount', plural: 'serviceaccounts', short: ['sa'], with: ['token'] },

@@ -4,7 +4,7 @@
 import type { AnyObject } from './object.ts'
 import type { Schema } from './schema.ts'
 
-export type Subresource = 'status' | 'scale' | 'log' | 'token'
+export type Subresource = 'status' | 'scale' | 'log' | 'portforward' | 'token'
 
 /** A column of `kubectl get`; priority 1 means only with -o wide. */
 export interface Column {

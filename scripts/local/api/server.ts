@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { stringify } from 'yaml'
 import type { Backend } from './backend.ts'
 import { bootstrap } from './bootstrap.ts'
@@ -13,7 +13,7 @@ import { selfSigned } from './certificate.ts'
 import { collectGarbage } from './collect.ts'
 import { serveDefinitions } from './crds.ts'
 import { notFound } from './errors.ts'
-import { createHandler, type LogRequest } from './http/serve.ts'
+import { createForwarder, createHandler, type LogRequest } from './http/serve.ts'
 import { createKinds } from './kinds.ts'
 import { createStorage } from './storage.ts'
 import { createStore, type Store } from './store.ts'
@@ -72,7 +72,15 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
   // TLS and a token even on loopback: the API can start programs, and neither other users of the machine nor a web page in
   // the user's browser may ask it to. (kubectl sends no token over plain HTTP.)
   const server = createServer({ cert, key, keepAliveTimeout: 60_000, requestTimeout: 0 })
-  server.on('request', createHandler({ backend, tokens, adminToken, logs: () => logs }))
+  const serving = { backend, tokens, adminToken, logs: () => logs }
+  server.on('request', createHandler(serving))
+  const forwards = new Set<Duplex>()
+  const forward = createForwarder(serving)
+  server.on('upgrade', (request, socket) => {
+    forwards.add(socket)
+    socket.on('close', () => forwards.delete(socket))
+    forward(request, socket)
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, host, resolve)
@@ -107,6 +115,7 @@ export async function startApi(options: ApiOptions = {}): Promise<Api> {
     async close() {
       stopCollecting()
       server.closeAllConnections()
+      for (const socket of forwards) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
     },
   }

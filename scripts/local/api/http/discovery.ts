@@ -10,12 +10,14 @@ const subresourceVerbs: Record<Subresource, string[]> = {
   status: ['get', 'patch', 'update'],
   scale: ['get', 'patch', 'update'],
   log: ['get'],
+  portforward: ['create', 'get'],
   token: ['create'],
 }
 
 /** What a subresource speaks, if not its kind. */
 const subresourceKinds: Partial<Record<Subresource, { group: string; version: string; kind: string }>> = {
   scale: { group: 'autoscaling', version: 'v1', kind: 'Scale' },
+  portforward: { group: '', version: 'v1', kind: 'PodPortForwardOptions' },
   token: { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' },
 }
 

@@ -1,7 +1,7 @@
 // From an HTTP request to its answer: who asks, what for, and which part of the API answers.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { Backend } from '../backend.ts'
 import { badRequest, methodNotAllowed, unauthorized } from '../errors.ts'
 import type { AnyObject } from '../object.ts'
@@ -10,6 +10,7 @@ import type { Tokens, User } from '../tokens.ts'
 import { type Answering, acceptedForm, sendError, sendJson, shapeList, shapeObject } from './answer.ts'
 import { mediaType, patchTypes, readBody } from './body.ts'
 import { discover } from './discovery.ts'
+import { answerForward, type Reach } from './forward.ts'
 import { createLister } from './list.ts'
 import { openapi } from './openapi.ts'
 import { parsePath, type Target } from './path.ts'
@@ -50,6 +51,26 @@ export function createHandler(serving: Serving): (request: IncomingMessage, resp
   }
 }
 
+/** The handler of requests to upgrade: connections to pods. */
+export function createForwarder(serving: Serving): (request: IncomingMessage, socket: Duplex) => void {
+  const pods = serving.backend.kinds.named('Pod')
+  const reach: Reach = ({ namespace, name }, port) => {
+    const pod = serving.backend.storage.get(pods.storage, namespace, name)
+    const { podIP } = (pod?.['status'] ?? {}) as { podIP?: string }
+    return podIP === undefined ? `pod ${namespace}/${name} is not running` : { host: podIP, port }
+  }
+  return (request, socket) => answerForward(request, socket, isKnown(serving, request.headers.authorization), reach)
+}
+
+function isKnown(serving: Serving, header: string | undefined): boolean {
+  try {
+    authenticate(serving, header)
+    return true
+  } catch {
+    return false
+  }
+}
+
 type Lister = ReturnType<typeof createLister>
 
 async function answer(serving: Serving, lister: Lister, request: IncomingMessage, response: ServerResponse) {
@@ -62,6 +83,7 @@ async function answer(serving: Serving, lister: Lister, request: IncomingMessage
   const document = describe(serving, url.pathname, request.headers.accept)
   if (document !== undefined) return sendJson(response, 200, document.body, document.contentType)
   const target = parsePath(url.pathname, serving.backend.kinds)
+  if (target.subresource === 'portforward') throw badRequest('Upgrade request required')
   if (target.subresource === 'log') return sendLog(serving, target, url.searchParams, response)
   const answering: Answering = {
     kind: target.kind,
