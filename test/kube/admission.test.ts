@@ -25,6 +25,10 @@ eachCluster('admission', (cluster) => {
   let controller: ControllerProcess | undefined
   const log = pino({ level: 'silent' })
   const stops: (() => Promise<void>)[] = []
+  // The local API stores the configuration and asks nobody.
+  const calling = (name: string, run: () => Promise<void>, timeoutMs = 20_000): void => {
+    if (cluster.name !== 'local') it(name, run).timeout(timeoutMs)
+  }
 
   beforeEach(async () => {
     mesh = await cluster.test.namespace()
@@ -77,41 +81,44 @@ eachCluster('admission', (cluster) => {
     }
   }).timeout(30_000)
 
-  it('refuses, warns and lets through, for every version of every kind', async function () {
-    if (cluster.name === 'local') this.skip()
-    controller = await startController(cluster.kubeconfig, 'controller-1', '--namespace', mesh)
-    await configure(controller.admissionPort)
-    // Until the API server knows of the configuration and its root, everything goes through.
-    await until(isRefused, 'the first refusal', 20_000)
-    for (const version of ['v1alpha1', 'v1alpha2', 'v1alpha3', 'v1alpha4']) {
-      const { status, body } = await split(version, 'web.other')
-      expect(status, version).to.equal(422)
-      expect(body.message).to.match(
-        /^admission webhook "smi\.weft\.dev" denied the request: spec\.service: "web\.other"/,
+  calling(
+    'refuses, warns and lets through, for every version of every kind',
+    async () => {
+      controller = await startController(cluster.kubeconfig, 'controller-1', '--namespace', mesh)
+      await configure(controller.admissionPort)
+      // Until the API server knows of the configuration and its root, everything goes through.
+      await until(isRefused, 'the first refusal', 20_000)
+      for (const version of ['v1alpha1', 'v1alpha2', 'v1alpha3', 'v1alpha4']) {
+        const { status, body } = await split(version, 'web.other')
+        expect(status, version).to.equal(422)
+        expect(body.message).to.match(
+          /^admission webhook "smi\.weft\.dev" denied the request: spec\.service: "web\.other"/,
+        )
+        const fine = await split(version, 'web')
+        expect(fine.status, JSON.stringify(fine.body)).to.equal(201)
+        expect(fine.headers['warning']).to.equal(undefined)
+      }
+      const twice = { service: 'web-0', weight: 1 }
+      const warned = await cluster.test.request(
+        'POST',
+        `/apis/split.smi-spec.io/v1alpha2/namespaces/${shop}/trafficsplits?dryRun=All`,
+        {
+          apiVersion: 'split.smi-spec.io/v1alpha2',
+          kind: 'TrafficSplit',
+          metadata: { name: 'w' },
+          spec: { service: 'web', backends: [twice, twice] },
+        },
       )
-      const fine = await split(version, 'web')
-      expect(fine.status, JSON.stringify(fine.body)).to.equal(201)
-      expect(fine.headers['warning']).to.equal(undefined)
-    }
-    const twice = { service: 'web-0', weight: 1 }
-    const warned = await cluster.test.request(
-      'POST',
-      `/apis/split.smi-spec.io/v1alpha2/namespaces/${shop}/trafficsplits?dryRun=All`,
-      {
-        apiVersion: 'split.smi-spec.io/v1alpha2',
-        kind: 'TrafficSplit',
-        metadata: { name: 'w' },
-        spec: { service: 'web', backends: [twice, twice] },
-      },
-    )
-    expect(warned.status).to.equal(201)
-    expect(String(warned.headers['warning'])).to.include('is listed twice')
-    await refusesEachKind()
-    const { text } = await controller.get('/metrics')
-    expect(text).to.match(/weft_controller_reviews_total\{result="denied"\} [1-9]/)
-    expect(text).to.match(/weft_controller_reviews_total\{result="warned"\} 1\n/)
-    expect(text).to.match(/weft_controller_reviews_total\{result="failed"\} 0\n/)
-  }).timeout(40_000)
+      expect(warned.status).to.equal(201)
+      expect(String(warned.headers['warning'])).to.include('is listed twice')
+      await refusesEachKind()
+      const { text } = await controller.get('/metrics')
+      expect(text).to.match(/weft_controller_reviews_total\{result="denied"\} [1-9]/)
+      expect(text).to.match(/weft_controller_reviews_total\{result="warned"\} 1\n/)
+      expect(text).to.match(/weft_controller_reviews_total\{result="failed"\} 0\n/)
+    },
+    40_000,
+  )
 
   /** One wrong object of each kind that is not a TrafficSplit. */
   async function refusesEachKind(): Promise<void> {
@@ -150,51 +157,53 @@ eachCluster('admission', (cluster) => {
     }
   }
 
-  it('goes on refusing while the root is replaced', async function () {
-    if (cluster.name === 'local') this.skip()
-    const clock = new FakeClock(0, Date.now() - 600_000)
-    const authority: RunningAuthority = startAuthority({
-      ...{ api: cluster.api, clock, log, namespace: mesh, controller: 'controller-1', agentSelector: {} },
-      ...{ trustDomain: 'cluster.local', lifetimeMs: 86_400_000, world: () => emptyWorld, isLeader: () => true },
-    })
-    const { authority: own } = await authority.opened
-    const settings = { ...defaultSettings, namespace: mesh }
-    const parts = { api: cluster.api, clock, log, settings, authority, isLeader: () => true }
-    const admission: RunningAdmission = await startAdmission('127.0.0.1', 0, parts)
-    stops.push(admission.stop, authority.stop)
-    await configure(admission.port)
-    admission.lead()
-    await until(isRefused, 'the first refusal', 20_000)
+  calling(
+    'goes on refusing while the root is replaced',
+    async () => {
+      const clock = new FakeClock(0, Date.now() - 600_000)
+      const authority: RunningAuthority = startAuthority({
+        ...{ api: cluster.api, clock, log, namespace: mesh, controller: 'controller-1', agentSelector: {} },
+        ...{ trustDomain: 'cluster.local', lifetimeMs: 86_400_000, world: () => emptyWorld, isLeader: () => true },
+      })
+      const { authority: own } = await authority.opened
+      const settings = { ...defaultSettings, namespace: mesh }
+      const parts = { api: cluster.api, clock, log, settings, authority, isLeader: () => true }
+      const admission: RunningAdmission = await startAdmission('127.0.0.1', 0, parts)
+      stops.push(admission.stop, authority.stop)
+      await configure(admission.port)
+      admission.lead()
+      await until(isRefused, 'the first refusal', 20_000)
 
-    const first = own.signer()
-    await replaceRoot(kubeStore(cluster.api, mesh), clock.wall())
-    const phases = new Set<string>()
-    // Two phases of a minute each at least; what is asked meanwhile must be answered.
-    await until(
-      async () => {
-        clock.tick(10_000)
-        expect(await isRefused(), own.status().phase).to.equal(true)
-        phases.add(own.status().phase)
-        return own.status().phase === 'steady' && own.signer() !== first
-      },
-      'the end of the rotation',
-      20_000,
-    )
-    expect([...phases]).to.include.members(['trusting', 'retiring', 'steady'])
-    clock.tick(10_000)
-    await until(async () => (await bundle()) === own.trust(), 'the new root alone')
-    expect(admission.counts.failed).to.equal(0)
+      const first = own.signer()
+      await replaceRoot(kubeStore(cluster.api, mesh), clock.wall())
+      const phases = new Set<string>()
+      // Two phases of a minute each at least; what is asked meanwhile must be answered.
+      await until(
+        async () => {
+          clock.tick(10_000)
+          expect(await isRefused(), own.status().phase).to.equal(true)
+          phases.add(own.status().phase)
+          return own.status().phase === 'steady' && own.signer() !== first
+        },
+        'the end of the rotation',
+        20_000,
+      )
+      expect([...phases]).to.include.members(['trusting', 'retiring', 'steady'])
+      clock.tick(10_000)
+      await until(async () => (await bundle()) === own.trust(), 'the new root alone')
+      expect(admission.counts.failed).to.equal(0)
 
-    // Somebody replaces the object by the manifest.
-    const taken = await configuration()
-    delete taken.webhooks[0].clientConfig.caBundle
-    expect((await cluster.test.request('PUT', `${configurations}/weft-smi`, taken)).status).to.equal(200)
-    clock.tick(10_000)
-    await until(async () => (await bundle()) === own.trust(), 'the root again')
-  }).timeout(60_000)
+      // Somebody replaces the object by the manifest.
+      const taken = await configuration()
+      delete taken.webhooks[0].clientConfig.caBundle
+      expect((await cluster.test.request('PUT', `${configurations}/weft-smi`, taken)).status).to.equal(200)
+      clock.tick(10_000)
+      await until(async () => (await bundle()) === own.trust(), 'the root again')
+    },
+    60_000,
+  )
 
-  it('lets everything through while no controller answers', async function () {
-    if (cluster.name === 'local') this.skip()
+  calling('lets everything through while no controller answers', async () => {
     await configure(1)
     expect((await split('v1alpha4', 'web.other')).status).to.equal(201)
   })

@@ -31,13 +31,13 @@ export function eachCluster(
     if (options.only !== undefined && options.only !== backend.name) continue
     describe(`${title} (${backend.name} API)`, () => {
       const get = withApi(backend)
-      const cluster = {} as KubeCluster
+      const cluster = { name: backend.name } as KubeCluster
       before(async () => {
         const test = get()
         const config = new KubeConfig()
         config.loadFromFile(test.kubeconfig)
         const api = openApi(openCluster(config))
-        Object.assign(cluster, { name: test.name, kubeconfig: test.kubeconfig, api, objects: openObjects(api), test })
+        Object.assign(cluster, { kubeconfig: test.kubeconfig, api, objects: openObjects(api), test })
         if (options.crds !== false) await defineCrds(test)
       })
       after(() => cluster.api.close())

@@ -1,3 +1,5 @@
+// What is written past the stream: nothing lost, nothing twice, in order, whatever the other side does.
+
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { expect } from 'chai'
