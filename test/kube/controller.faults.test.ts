@@ -115,16 +115,23 @@ eachCluster('observer behind a network that breaks', (cluster) => {
 })
 
 eachCluster('a leader that hangs', (cluster) => {
+  const [mesh, shop] = ['weft-hang', 'shop-hang']
   const running: ControllerProcess[] = []
   let proxied: ProxiedApi
 
   afterEach(async () => {
     await Promise.all(running.splice(0).map((each) => each.stop('SIGKILL')))
     await proxied.close()
+    // A later suite's controllers see these, too.
+    await cluster.objects.patch(`/api/v1/namespaces/${shop}`, { metadata: { labels: { 'weft.dev/mesh': null } } })
+    for (const namespace of [shop, mesh]) {
+      for (const name of (await services(cluster.objects, namespace)).keys()) {
+        await cluster.objects.remove(`/api/v1/namespaces/${namespace}/services/${name}`)
+      }
+    }
   })
 
   it('loses the Lease; what it writes on waking is outdated and fails; no mesh port is given twice', async () => {
-    const [mesh, shop] = ['weft-hang', 'shop-hang']
     await cluster.objects.namespace(mesh)
     await cluster.objects.namespace(shop, { 'weft.dev/mesh': 'enabled' })
     await cluster.objects.service(shop, 'db', 5432)
