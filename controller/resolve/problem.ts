@@ -59,6 +59,7 @@ export type ProblemReason =
   | 'SplitSuperseded'
   | 'UdpNotEnforced'
   | 'WeightInvalid'
+  | 'WeightMissing'
 
 /** Reasons that say only that another object is not there: nothing that a manifest alone can be blamed for. */
 export const referenceReasons: ReadonlySet<ProblemReason> = new Set([

@@ -159,7 +159,9 @@ function readBackend(
 ): WeightedBackend | null {
   const fields: Fields = isFields(entry) ? entry : {}
   const service = readServiceName(fields['service'], own, settings)
-  const weight = readWeight(fields['weight'])
+  // Go clients with `omitempty`, as old Flaggers are, leave a weight of 0 out.
+  const isGiven = fields['weight'] !== undefined && fields['weight'] !== null
+  const weight = isGiven ? readWeight(fields['weight']) : 0
   if ('error' in service) {
     problems.error('BackendInvalid', `${path}.service`, `${service.error}; the backend gets no traffic`)
     return null
@@ -172,5 +174,7 @@ function readBackend(
     )
     return null
   }
+  if (!isGiven)
+    problems.warn('WeightMissing', `${path}.weight`, 'is missing and counts as 0: the backend gets no traffic')
   return { service: toKey(own, service.name), weight }
 }

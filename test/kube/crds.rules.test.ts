@@ -154,6 +154,12 @@ eachCluster(
 
     const taken: [string, string, string, object][] = [
       ['the root among its backends', 'v1alpha1', 'trafficsplits', split('a', ['a', '100'])],
+      [
+        'a weight of 0 that Go left out, as Flagger did once',
+        'v1alpha2',
+        'trafficsplits',
+        { spec: { service: 'a', backends: [{ service: 'b' }, { service: 'c', weight: 100 }] } },
+      ],
       ['weights that add up to nothing', 'v1alpha2', 'trafficsplits', split('a', ['b', 0], ['c', 0])],
       ['a backend twice', 'v1alpha2', 'trafficsplits', split('a', ['b', 1], ['b', 1])],
       ['quantities', 'v1alpha4', 'trafficsplits', split('a', ['b', '10m'], ['c', '1.5'], ['d', '1e2'], ['e', '1k'])],
@@ -228,6 +234,7 @@ eachCluster(
         'httproutegroups',
         group({ name: 'm', pathRegex: '(?i)/a{1,30}(b|c)*\\d[[:alpha:]]$' }),
       ],
+      ['headers of null', 'v1alpha4', 'httproutegroups', group({ name: 'a', headers: null })],
       [
         'both forms of headers',
         'v1alpha4',

@@ -137,7 +137,7 @@ eachCluster('SMI definitions', (cluster) => {
     ['a negative weight', 'trafficsplits', backend(-1), 'spec.backends[0].weight'],
     ['a negative quantity', 'trafficsplits', backend('-1'), 'spec.backends[0].weight'],
     ['half a weight', 'trafficsplits', backend(0.5), 'spec.backends[0].weight'],
-    ['no weight', 'trafficsplits', backend(undefined), 'spec.backends[0].weight'],
+    ['a weight that is a list', 'trafficsplits', backend([]), 'spec.backends[0].weight'],
     ['no backends', 'trafficsplits', { spec: { service: 'a' } }, 'spec.backends'],
     ['a root that is no text', 'trafficsplits', { spec: { service: 5, backends: [] } }, 'spec.service'],
     ['nothing', 'trafficsplits', {}, 'spec'],

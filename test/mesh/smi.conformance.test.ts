@@ -139,8 +139,12 @@ describe('SMI conformance', () => {
 
   it('reaches all pods of a Service over one connection', async () => {
     await enforce(tcp('[]'), byTcp)
-    for (let turn = 0; turn < 40; turn++) expect(await status('/')).to.equal('200')
-    expect(new Set(seen.map(({ pod }) => pod))).to.deep.equal(new Set(['app-a', 'app-b']))
+    const reached = () => new Set(seen.map(({ pod }) => pod))
+    // The quicker one is preferred, but never for long.
+    for (const began = performance.now(); reached().size < 2 && performance.now() - began < 5000; ) {
+      expect(await status('/')).to.equal('200')
+    }
+    expect(reached()).to.deep.equal(new Set(['app-a', 'app-b']))
   })
 
   it('divides each request of one connection by itself', async () => {

@@ -197,6 +197,13 @@ describe('SMI TrafficSplit', () => {
       }
     })
 
+    it('Flagger before 1.12 left a weight of 0 out: it counts as 0, which is said', () => {
+      const all = decided(split('root', ['a=', 'b=100']))
+      expect(all.shares('root', 8080, get)).to.deep.equal({ b: 100 })
+      expect(all.said).to.deep.equal(['TrafficSplit root: WeightMissing'])
+      expect(all.problems[0]!.severity).to.equal('warning')
+    })
+
     it('Argo Rollouts: strings, its stable Service as root and last backend, an experiment between', () => {
       expect(shares(split('r', ['a="5"', 'c="5"', 'root="90"'], { version: 1 }))).to.deep.equal({ a: 5, c: 5, own: 90 })
     })

@@ -110,8 +110,13 @@ export async function startAgent(options: AgentOptions = {}): Promise<AgentUnder
     version++
     const name = String(version)
     thread.handle({ type: 'prepare', version: name, change: change(...resources) })
-    const refused = messages.find((message) => message.type === 'refused')
-    if (refused !== undefined) throw new Error(JSON.stringify(refused))
+    // A thread may take several turns to prepare what is large.
+    const answer = () =>
+      messages.find(
+        (message) => (message.type === 'prepared' || message.type === 'refused') && message.version === name,
+      )
+    await until(() => answer() !== undefined, 'the preparation')
+    if (answer()!.type === 'refused') throw new Error(JSON.stringify(answer()))
     thread.handle({ type: 'commit', version: name })
     const listening = () =>
       messages.filter((message) => message.type === 'listening').find((message) => message.version === name)
