@@ -44,6 +44,7 @@ import { Stream } from './stream.ts'
 import { DataThread } from './thread.ts'
 import { makeDialer } from './tunnel/dial.ts'
 import { serveTunnel } from './tunnel/serve.ts'
+import { threadHeaders } from './tunnel/spread.ts'
 
 /** What tests may turn. */
 export interface Surroundings {
@@ -61,7 +62,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
   const { config, thread, threads } = start
   const { clock, random } = surroundings
   const state = { isDraining: false, isClosed: false }
-  const holder = new Holder({ node: config.node, compile: compileAll, now: () => clock.now() })
+  const holder = new Holder({ node: config.node, compile: compileAll, now: () => clock.now() }, post)
   const snapshot = () => holder.snapshot
   const isDraining = () => state.isDraining
   const deadlines = new Deadlines(clock)
@@ -195,6 +196,7 @@ export function startThread(start: ThreadStart, post: Post, surroundings: Surrou
     credentials,
     clock,
     connectionLimit: config.limits.connections,
+    answerHeaders: threadHeaders(thread, threads),
     onAsk: (ask) => inbound.accept(ask),
     onRefused: (why, remoteAddress) =>
       sparing.warn(`tunnel ${remoteAddress}`, { peer: remoteAddress, why }, 'tunnel refused'),

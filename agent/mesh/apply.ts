@@ -17,6 +17,7 @@ import type {
 import { joinPort } from '../address.ts'
 import { Endpoint } from './endpoint.ts'
 import type { Match } from './match.ts'
+import { Draft, noShards, type Shards } from './shards.ts'
 import type { Backend, Port, Service, Snapshot, Split } from './snapshot.ts'
 
 /** What building needs to know beside the resources. */
@@ -29,14 +30,19 @@ export interface Surroundings {
   readonly now: () => number
 }
 
-type Raw = { readonly [K in ResourceKind]: ReadonlyMap<string, Extract<Resource, { kind: K }>> }
+type Raw = { readonly [K in ResourceKind]: Shards<Extract<Resource, { kind: K }>> }
 
 /** A snapshot with what the next one is built from. */
 export interface Stand {
   readonly snapshot: Snapshot
   readonly raw: Raw
+  readonly services: Shards<Service>
   /** Every backend in use, by its key. */
-  readonly backends: ReadonlyMap<string, Backend>
+  readonly backends: Shards<Backend>
+  /** Services that lead to a backend, by its key. */
+  readonly users: Shards<ReadonlySet<Key>>
+  /** Keys of the backends that a Service is, by its own key. */
+  readonly sides: Shards<ReadonlySet<string>>
 }
 
 export interface Built {
@@ -61,24 +67,28 @@ export const emptyStand: Stand = {
   snapshot: {
     version: '',
     mesh: noMesh,
-    services: new Map(),
+    services: noShards(),
+    locals: new Set(),
     ports: new Map(),
     workloads: new Map(),
-    peers: new Map(),
-    namespaces: new Map(),
-    access: new Map(),
+    peers: noShards(),
+    namespaces: noShards(),
+    access: noShards(),
   },
   raw: {
-    mesh: new Map(),
-    service: new Map(),
-    endpoints: new Map(),
-    port: new Map(),
-    peer: new Map(),
-    workload: new Map(),
-    namespace: new Map(),
-    access: new Map(),
+    mesh: noShards(),
+    service: noShards(),
+    endpoints: noShards(),
+    port: noShards(),
+    peer: noShards(),
+    workload: noShards(),
+    namespace: noShards(),
+    access: noShards(),
   },
-  backends: new Map(),
+  services: noShards(),
+  backends: noShards(),
+  users: noShards(),
+  sides: noShards(),
 }
 
 /** `namespace/name:port` */
@@ -92,124 +102,222 @@ function backendKey(service: Key, port: number): string {
  * @throws if a match can't be compiled or a line is no JSON; `from` is unharmed
  */
 export function buildNext(from: Stand, version: string, change: Uint8Array, surroundings: Surroundings): Built {
-  const { raw, touched } = mergeChange(from.raw, change)
-  const backends = new Map(from.backends)
-  const services = buildServices(from, raw, touched, backends, surroundings)
+  const steps = buildSteps(from, version, change, surroundings)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/**
+ * Builds it bit by bit: between any two steps the thread may do something else.
+ * @throws as buildNext
+ */
+export function* buildSteps(
+  from: Stand,
+  version: string,
+  change: Uint8Array,
+  surroundings: Surroundings,
+): Generator<void, Built> {
+  const { raw, touched } = yield* mergeChange(from.raw, change)
+  const builder = new Builder(from, raw, surroundings)
+  yield* builder.run(touched)
   const before = from.snapshot
   const snapshot: Snapshot = {
     version,
     mesh: raw.mesh.get('mesh') ?? noMesh,
-    services,
+    services: builder.services.done(),
+    locals: builder.locals(),
     ports: touched.port.size === 0 ? before.ports : byPort(raw.port),
     workloads: touched.workload.size === 0 ? before.workloads : byAddress(raw.workload.values()),
     peers: raw.peer,
     namespaces: raw.namespace,
     access: raw.access,
   }
-  return { stand: { snapshot, raw, backends }, retired: retiredBetween(from.backends, backends) }
+  return { stand: { snapshot, raw, ...builder.indexes() }, retired: yield* builder.retired() }
 }
 
 type Touched = Record<ResourceKind, Set<string>>
 
 /** The raw resources after a change; maps of kinds that it doesn't touch stay the same objects. */
-function mergeChange(before: Raw, change: Uint8Array): { raw: Raw; touched: Touched } {
+function* mergeChange(before: Raw, change: Uint8Array): Generator<void, { raw: Raw; touched: Touched }> {
   const kinds = Object.keys(before) as ResourceKind[]
   const touched = Object.fromEntries(kinds.map((kind) => [kind, new Set<string>()])) as Touched
-  const raw = { ...before } as Record<ResourceKind, Map<string, Resource>>
-  const open = (kind: ResourceKind, name: string) => {
-    if (touched[kind].size === 0) raw[kind] = new Map(raw[kind])
-    touched[kind].add(name)
-    return raw[kind]
-  }
+  const drafts = Object.fromEntries(kinds.map((kind) => [kind, new Draft<Resource>(before[kind])]))
+  const words = new Map<string, string>()
   for (const line of linesOf(change)) {
     const message = JSON.parse(line) as SetMessage | Remove
-    if (message.type === 'set')
-      open(message.resource.kind, message.resource.name).set(message.resource.name, message.resource)
-    else open(message.kind, message.name).delete(message.name)
+    const { kind, name } = message.type === 'set' ? message.resource : message
+    touched[kind].add(name)
+    if (message.type === 'remove') drafts[kind]!.delete(name)
+    else drafts[kind]!.set(name, thrifty(message.resource, words))
+    yield
   }
-  return { raw: raw as Raw, touched }
+  return { raw: Object.fromEntries(kinds.map((kind) => [kind, drafts[kind]!.done()])) as unknown as Raw, touched }
 }
 
-function linesOf(change: Uint8Array): string[] {
-  // toString on shared memory copies it, which is what we want: the bytes are not ours.
-  const joined = Buffer.from(change.buffer, change.byteOffset, change.byteLength).toString('utf8')
-  return joined === '' ? [] : joined.split('\n')
+/** Endpoints name the same nodes, accounts and workloads again and again: one copy of each will do. */
+function thrifty(resource: Resource, words: Map<string, string>): Resource {
+  if (resource.kind !== 'endpoints') return resource
+  const one = (word: string) => {
+    const known = words.get(word)
+    if (known === undefined) words.set(word, word)
+    return known ?? word
+  }
+  for (const spec of resource.endpoints) {
+    spec.node = one(spec.node)
+    spec.account = one(spec.account)
+    spec.workload = one(spec.workload)
+  }
+  return resource
 }
 
-/** Rebuilds the services that a change concerns; all others stay the same objects. */
-function buildServices(
-  from: Stand,
-  raw: Raw,
-  touched: Touched,
-  backends: Map<string, Backend>,
-  surroundings: Surroundings,
-): ReadonlyMap<Key, Service> {
-  const stale = staleBackends(from, touched)
-  if (stale.size === 0 && touched.service.size === 0) return from.snapshot.services
-  for (const key of stale) backends.delete(key)
+const lineFeed = 10
 
-  const builder = new Builder(from, raw, backends, surroundings)
-  const services = new Map(from.snapshot.services)
-  for (const [name, service] of services) {
-    if (touched.service.has(name) || usesAny(service, stale)) services.delete(name)
+/** Lines one after the other: as text all of them together would be as large as all that they say. */
+function* linesOf(change: Uint8Array): Generator<string> {
+  const bytes = Buffer.from(change.buffer, change.byteOffset, change.byteLength)
+  for (let start = 0; start < bytes.length; ) {
+    const end = bytes.indexOf(lineFeed, start)
+    const next = end < 0 ? bytes.length : end
+    if (next > start) yield bytes.toString('utf8', start, next)
+    start = next + 1
   }
-  for (const [name, resource] of raw.service) {
-    if (!services.has(name)) services.set(name, builder.service(resource))
-  }
-  if (touched.service.size > 0) dropUnused(services, backends)
-  return services
 }
 
-/** Backends whose endpoints or policy may have changed. */
-function staleBackends(from: Stand, touched: Touched): Set<string> {
-  const stale = new Set<string>()
-  for (const [key, backend] of from.backends) {
-    if (touched.endpoints.has(key) || touched.service.has(backend.service)) stale.add(key)
+function* backendsOf(service: Service): Generator<string> {
+  for (const port of service.ports.values()) {
+    yield port.own.key
+    for (const split of port.splits) for (const choice of split.choices) yield choice.backend.key
   }
-  return stale
 }
 
-function retiredBetween(from: Stand['backends'], to: Stand['backends']): Endpoint[] {
-  const retired: Endpoint[] = []
-  for (const [key, backend] of from) {
-    const successor = to.get(key)
-    if (successor === backend) continue
-    const kept = new Set(successor?.endpoints)
-    for (const endpoint of backend.endpoints) if (!kept.has(endpoint)) retired.push(endpoint)
-  }
-  return retired
-}
-
-function usesAny(service: Service, keys: ReadonlySet<string>): boolean {
-  for (const port of service.ports.values()) for (const key of backendsOf(port)) if (keys.has(key)) return true
+function isLocal({ ports }: Service): boolean {
+  for (const { own } of ports.values()) if (own.endpoints.some((endpoint) => endpoint.isLocal)) return true
   return false
-}
-
-function* backendsOf(port: Port): Generator<string> {
-  yield port.own.key
-  for (const split of port.splits) for (const choice of split.choices) yield choice.backend.key
-}
-
-function dropUnused(services: ReadonlyMap<Key, Service>, backends: Map<string, Backend>): void {
-  const used = new Set<string>()
-  for (const service of services.values()) {
-    for (const port of service.ports.values()) for (const key of backendsOf(port)) used.add(key)
-  }
-  for (const key of backends.keys()) if (!used.has(key)) backends.delete(key)
 }
 
 /** Makes the objects of the new snapshot, taking what it can from the one before. */
 class Builder {
+  readonly services: Draft<Service>
   readonly #from: Stand
   readonly #raw: Raw
-  readonly #backends: Map<string, Backend>
+  readonly #backends: Draft<Backend>
+  readonly #users: Draft<ReadonlySet<Key>>
+  readonly #sides: Draft<ReadonlySet<string>>
   readonly #surroundings: Surroundings
+  #locals: Set<Key> | null = null
+  /** Backends that are gone, or another object. */
+  readonly #left = new Set<string>()
 
-  constructor(from: Stand, raw: Raw, backends: Map<string, Backend>, surroundings: Surroundings) {
+  constructor(from: Stand, raw: Raw, surroundings: Surroundings) {
+    this.services = new Draft(from.services)
     this.#from = from
     this.#raw = raw
-    this.#backends = backends
+    this.#backends = new Draft(from.backends)
+    this.#users = new Draft(from.users)
+    this.#sides = new Draft(from.sides)
     this.#surroundings = surroundings
+  }
+
+  /** Rebuilds the services that a change concerns; all others stay the same objects. */
+  *run(touched: Touched): Generator<void, void> {
+    const concerned = new Set(touched.service)
+    for (const key of this.#stale(touched)) {
+      for (const user of this.#users.get(key) ?? []) concerned.add(user)
+      this.#left.add(key)
+      this.#backends.delete(key)
+    }
+    for (const name of concerned) {
+      this.#rebuild(name)
+      yield
+    }
+    for (const key of this.#left) {
+      if (!this.#backends.has(key)) this.#unlist(key)
+    }
+  }
+
+  /** Backends whose endpoints or policy may have changed. */
+  #stale(touched: Touched): Set<string> {
+    const stale = new Set<string>()
+    for (const key of touched.endpoints) if (this.#from.backends.has(key)) stale.add(key)
+    for (const name of touched.service) for (const key of this.#from.sides.get(name) ?? []) stale.add(key)
+    return stale
+  }
+
+  #rebuild(name: Key): void {
+    const old = this.services.get(name)
+    const resource = this.#raw.service.get(name)
+    const next = resource === undefined ? undefined : this.service(resource)
+    if (next === undefined) this.services.delete(name)
+    else this.services.set(name, next)
+    const before = new Set(old === undefined ? [] : backendsOf(old))
+    const after = new Set(next === undefined ? [] : backendsOf(next))
+    for (const key of before) if (!after.has(key)) this.#use(key, name, false)
+    for (const key of after) if (!before.has(key)) this.#use(key, name, true)
+    this.#place(name, next !== undefined && isLocal(next))
+  }
+
+  /** Notes whether a service leads to a backend; one that none leads to is dropped. */
+  #use(key: string, name: Key, isUsed: boolean): void {
+    const users = new Set(this.#users.get(key))
+    if (isUsed) users.add(name)
+    else users.delete(name)
+    if (users.size > 0) {
+      this.#users.set(key, users)
+      return
+    }
+    this.#users.delete(key)
+    this.#backends.delete(key)
+    this.#left.add(key)
+  }
+
+  #place(name: Key, isHere: boolean): void {
+    const held = this.#locals ?? this.#from.snapshot.locals
+    if (held.has(name) === isHere) return
+    this.#locals ??= new Set(held)
+    if (isHere) this.#locals.add(name)
+    else this.#locals.delete(name)
+  }
+
+  #list(key: string, service: Key): void {
+    const sides = this.#sides.get(service)
+    if (!sides?.has(key)) this.#sides.set(service, new Set(sides).add(key))
+  }
+
+  #unlist(key: string): void {
+    const service = key.slice(0, key.lastIndexOf(':'))
+    const sides = new Set(this.#sides.get(service))
+    sides.delete(key)
+    if (sides.size === 0) this.#sides.delete(service)
+    else this.#sides.set(service, sides)
+  }
+
+  locals(): ReadonlySet<Key> {
+    return this.#locals ?? this.#from.snapshot.locals
+  }
+
+  indexes(): Pick<Stand, 'services' | 'backends' | 'users' | 'sides'> {
+    return {
+      services: this.services.done(),
+      backends: this.#backends.done(),
+      users: this.#users.done(),
+      sides: this.#sides.done(),
+    }
+  }
+
+  /** Endpoints that no backend has any more. */
+  *retired(): Generator<void, Endpoint[]> {
+    const retired: Endpoint[] = []
+    for (const key of this.#left) {
+      const backend = this.#from.backends.get(key)
+      const successor = this.#backends.get(key)
+      if (backend === undefined || successor === backend) continue
+      const kept = new Set(successor?.endpoints)
+      for (const endpoint of backend.endpoints) if (!kept.has(endpoint)) retired.push(endpoint)
+      yield
+    }
+    return retired
   }
 
   service(resource: ServiceResource): Service {
@@ -255,6 +363,7 @@ class Builder {
       endpoints: this.#endpoints(key, this.#raw.endpoints.get(key), policy.nodeLocal === true),
     }
     this.#backends.set(key, backend)
+    this.#list(key, service)
     return backend
   }
 

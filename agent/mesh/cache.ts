@@ -30,24 +30,42 @@ const header = object<Header>({
   sha256: text,
 })
 
-function digest(body: string): string {
-  return createHash('sha256').update(body).digest('hex')
+function digest(parts: Iterable<string>): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part)
+  return hash.digest('hex')
 }
 
-/** A snapshot as the text of a cache file. */
-export function encodeCache(node: string, wanted: Wanted): string {
-  const body = Array.from(wanted.lines.values(), (line) => `${line}\n`).join('')
-  const { version } = wanted
-  const { size } = wanted.lines
+/** Large enough for few writes, small beside the snapshot of a large mesh. */
+const partLength = 256 << 10
+
+/** All lines, a good many at a time: at once they would take as much memory again as the snapshot itself. */
+function* bodyOf(wanted: Wanted): Generator<string> {
+  let lines: string[] = []
+  let length = 0
+  for (const line of wanted.lines.values()) {
+    lines.push(line, '\n')
+    length += line.length + 1
+    if (length < partLength) continue
+    yield lines.join('')
+    lines = []
+    length = 0
+  }
+  yield lines.join('')
+}
+
+/** A snapshot as the text of a cache file, in parts. */
+export function* encodeCache(node: string, wanted: Wanted): Generator<string> {
   const head: Header = {
     type: 'weft-snapshot',
     contract: contract.newest,
     node,
-    version,
-    count: size,
-    sha256: digest(body),
+    version: wanted.version,
+    count: wanted.lines.size,
+    sha256: digest(bodyOf(wanted)),
   }
-  return `${JSON.stringify(head)}\n${body}`
+  yield `${JSON.stringify(head)}\n`
+  yield* bodyOf(wanted)
 }
 
 /**
@@ -70,7 +88,7 @@ export function decodeCache(node: string, file: string): Wanted {
     throw new CheckError(`its contract version is ${head.contract}, known are ${contract.oldest} to ${contract.newest}`)
   }
   const body = file.slice(end + 1)
-  if (digest(body) !== head.sha256) throw new CheckError('its checksum does not fit: it is truncated or garbled')
+  if (digest([body]) !== head.sha256) throw new CheckError('its checksum does not fit: it is truncated or garbled')
   const reader = new Reader(head.version, null)
   for (const line of body.split('\n')) if (line !== '') reader.take(readMessage(line), line)
   const wanted = reader.finish({ type: 'commit', version: head.version, count: head.count })
@@ -94,12 +112,13 @@ export async function loadCache(path: string, node: string, log: Log): Promise<W
   }
 }
 
-/** Replaces the file so that a crash at any point leaves the old one or the new one. */
-async function replaceFile(path: string, content: string): Promise<void> {
+/** Replaces the file so that a crash at any point leaves the old one or the new one. @returns how long it is now */
+async function replaceFile(path: string, parts: Iterable<string>): Promise<number> {
   const temporary = `${path}.tmp`
   const file = await open(temporary, 'w', 0o600)
+  let bytes = 0
   try {
-    await file.writeFile(content)
+    for (const part of parts) bytes += (await file.write(part)).bytesWritten
     await file.sync()
   } finally {
     await file.close()
@@ -111,10 +130,14 @@ async function replaceFile(path: string, content: string): Promise<void> {
   } finally {
     await folder.close()
   }
+  return bytes
 }
 
-/** Changes come in bursts while a Deployment rolls; the disk sees one write for each half second of them. */
+/** Changes come in bursts while a Deployment rolls; the disk sees one write for each half second of them … */
 const gatherMs = 500
+/** … and no more than a megabyte a second, however large the mesh is and however much happens in it. */
+const bytesPerMs = 1000
+const gatherMaxMs = 60_000
 
 /** Writes snapshots behind, the latest one only. */
 export class CacheWriter {
@@ -123,6 +146,8 @@ export class CacheWriter {
   readonly #clock: Clock
   readonly #log: Log
   #next: Wanted | null = null
+  /** Length of the file. */
+  #bytes = 0
   #writing: Promise<void> = Promise.resolve()
 
   constructor(path: string, node: string, clock: Clock, log: Log) {
@@ -135,7 +160,8 @@ export class CacheWriter {
   save(wanted: Wanted): void {
     const isWaiting = this.#next !== null
     this.#next = wanted
-    if (!isWaiting) this.#clock.setTimeout(() => void this.flush(), gatherMs).unref()
+    const ms = Math.min(gatherMaxMs, Math.max(gatherMs, this.#bytes / bytesPerMs))
+    if (!isWaiting) this.#clock.setTimeout(() => void this.flush(), ms).unref()
   }
 
   /** Writes what waits; resolves when it is on disk. Failures are logged: the agent serves without a copy. */
@@ -149,7 +175,7 @@ export class CacheWriter {
     if (wanted === null) return
     this.#next = null
     try {
-      await replaceFile(this.#path, encodeCache(this.#node, wanted))
+      this.#bytes = await replaceFile(this.#path, encodeCache(this.#node, wanted))
     } catch (error) {
       const fields = { path: this.#path, ...errorFields(error) }
       this.#log.warn(fields, 'the snapshot could not be kept on disk; a restart needs the controller')

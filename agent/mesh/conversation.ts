@@ -7,7 +7,7 @@ import { contract } from '../../controller/contract/version.ts'
 import type { Dispatcher } from '../client.ts'
 import { CheckError } from './check.ts'
 import { readMessage } from './schema.ts'
-import { Reader, type Wanted } from './store.ts'
+import { type Item, Reader, readItem, type Wanted } from './store.ts'
 
 /** More than a resource of the largest cluster; a line without end must not fill the memory. */
 const lineLimit = 64 * 1024 * 1024
@@ -23,7 +23,8 @@ export class Conversation {
   /** `address:port` that takes reports; '' if there is none. */
   address = ''
   #isGreeted = false
-  #lines: { message: Message; line: string }[] = []
+  /** A whole cluster, perhaps: of each message no more than is needed. */
+  #items: Item[] = []
   #begin: Extract<Message, { type: 'begin' }> | null = null
 
   constructor(take: Take) {
@@ -39,7 +40,7 @@ export class Conversation {
     else if (this.#begin === null || message.type === 'begin' || message.type === 'hello') {
       throw new CheckError(`${message.type} ${this.#begin === null ? 'outside' : 'within'} a transaction`)
     } else if (message.type === 'commit') await this.#finish(this.#begin, message)
-    else this.#lines.push({ message, line })
+    else this.#items.push(readItem(message, line))
   }
 
   #greet(message: Message): void {
@@ -54,13 +55,13 @@ export class Conversation {
   }
 
   async #finish(begin: Extract<Message, { type: 'begin' }>, commit: Extract<Message, { type: 'commit' }>) {
-    const lines = this.#lines
+    const items = this.#items
     this.#begin = null
-    this.#lines = []
+    this.#items = []
     await this.#take((base) => {
       if (!begin.full && base === null) throw new CheckError('the first transaction is not a full one')
       const reader = new Reader(begin.version, begin.full ? null : base)
-      for (const { message, line } of lines) reader.take(message, line)
+      for (const item of items) reader.add(item)
       return reader.finish(commit)
     })
   }

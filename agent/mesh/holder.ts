@@ -1,20 +1,33 @@
 // Data thread: the snapshot in force and the one prepared to follow it. The thread's side of the two phases in thread.ts.
 
-import { type Built, buildNext, emptyStand, type Stand, type Surroundings } from './apply.ts'
+import { type Built, buildSteps, emptyStand, type Stand, type Surroundings } from './apply.ts'
 import type { Snapshot } from './snapshot.ts'
-import type { Abort, Commit, FromThread, Prepare } from './thread.ts'
+import type { Abort, Commit, FromThread, Post, Prepare } from './thread.ts'
 
 /** Told after a snapshot took force. */
 export type OnSnapshot = (snapshot: Snapshot, before: Snapshot) => void
 
+/** A snapshot under preparation. */
+interface Job {
+  readonly version: string
+  readonly steps: Generator<void, Built>
+}
+
+/** Requests wait for a large change no longer than this at a time. */
+const sliceMs = 2
+
 export class Holder {
   readonly #surroundings: Surroundings
+  readonly #post: Post | null
   readonly #listeners: OnSnapshot[] = []
   #stand: Stand = emptyStand
   #prepared: Built | null = null
+  #job: Job | null = null
 
-  constructor(surroundings: Surroundings) {
+  /** @param post takes the answer to a change that is too large to be prepared in one go; without it, none is */
+  constructor(surroundings: Surroundings, post: Post | null = null) {
     this.#surroundings = surroundings
+    this.#post = post
   }
 
   /** In force now; version '' before the first. Read it once per exchange. */
@@ -29,23 +42,46 @@ export class Holder {
 
   /**
    * Takes a message about snapshots.
-   * @returns the answer to post; null if it has none
+   * @returns the answer to post; null if it has none, or none yet
    */
   handle(message: Prepare | Commit | Abort): FromThread | null {
     if (message.type === 'prepare') return this.#prepare(message)
     if (message.type === 'commit') return this.#commit(message)
     this.#prepared = null
+    this.#job = null
     return null
   }
 
-  #prepare({ version, change }: Prepare): FromThread {
+  #prepare({ version, change }: Prepare): FromThread | null {
+    this.#prepared = null
+    this.#job = { version, steps: buildSteps(this.#stand, version, change, this.#surroundings) }
+    return this.#goOn(this.#job)
+  }
+
+  /** Prepares for a while. */
+  #goOn(job: Job): FromThread | null {
+    const { now } = this.#surroundings
+    const until = now() + sliceMs
     try {
-      this.#prepared = buildNext(this.#stand, version, change, this.#surroundings)
-      return { type: 'prepared', version }
+      for (;;) {
+        const step = job.steps.next()
+        if (step.done) {
+          this.#job = null
+          this.#prepared = step.value
+          return { type: 'prepared', version: job.version }
+        }
+        if (this.#post !== null && now() >= until) break
+      }
     } catch (error) {
-      this.#prepared = null
-      return { type: 'refused', version, message: error instanceof Error ? error.message : String(error) }
+      this.#job = null
+      return { type: 'refused', version: job.version, message: error instanceof Error ? error.message : String(error) }
     }
+    setImmediate(() => {
+      // Another change, or none at all, may be wanted by now.
+      const answer = this.#job === job ? this.#goOn(job) : null
+      if (answer !== null) this.#post!(answer)
+    })
+    return null
   }
 
   #commit({ version }: Commit): FromThread {

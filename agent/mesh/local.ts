@@ -27,7 +27,7 @@ export function localBackend(snapshot: Snapshot, authority: string): LocalBacken
 
 function makeIndex(snapshot: Snapshot): Map<string, LocalBackend> {
   const index = new Map<string, LocalBackend>()
-  for (const key of [...snapshot.services.keys()].sort()) {
+  for (const key of [...snapshot.locals].sort()) {
     const service = snapshot.services.get(key)!
     for (const port of service.ports.values()) {
       for (const endpoint of port.own.endpoints) {

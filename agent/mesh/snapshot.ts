@@ -21,6 +21,8 @@ export interface Snapshot {
   readonly mesh: MeshResource
   /** By `namespace/name`. */
   readonly services: ReadonlyMap<Key, Service>
+  /** Services with pods on this node. */
+  readonly locals: ReadonlySet<Key>
   /** By mesh port. */
   readonly ports: ReadonlyMap<number, PortResource>
   /** Pods of this node by address. */

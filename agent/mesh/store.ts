@@ -5,6 +5,7 @@ import type { Commit, Message } from '../../controller/contract/messages.ts'
 import type { Resource, ResourceKind } from '../../controller/contract/resources.ts'
 import { CheckError } from './check.ts'
 import { problemOf, readMessage } from './schema.ts'
+import { Draft, noShards, type Shards } from './shards.ts'
 
 /** What the control thread hands to the data threads. */
 export interface Change {
@@ -15,13 +16,11 @@ export interface Change {
   readonly count: number
 }
 
-/** The line of each resource by `kind name`; no kind has a space in it. */
-type Lines = ReadonlyMap<string, string>
-
 /** A transaction, complete. `problems` by resource: refused if there is any. */
 export interface Wanted {
   readonly version: string
-  readonly lines: Lines
+  /** The line of each resource by `kind name`; no kind has a space in it. */
+  readonly lines: Shards<string>
   readonly problems: ReadonlyMap<string, string>
 }
 
@@ -29,38 +28,54 @@ function keyOf(kind: ResourceKind, name: string): string {
   return `${kind} ${name}`
 }
 
+/** A `set` or `remove` of a transaction that is not complete: no more than is kept of it. */
+export interface Item {
+  readonly key: string
+  /** The message as it came; null: the resource goes. */
+  readonly line: string | null
+  /** What is wrong with the resource. */
+  readonly problem: string | null
+}
+
+/**
+ * Reads a message within a transaction.
+ * @param line the message as it came
+ * @throws CheckError if it has no place there
+ */
+export function readItem(message: Message, line: string): Item {
+  if (message.type === 'set') {
+    const { kind, name } = message.resource
+    return { key: keyOf(kind, name), line, problem: problemOf(message.resource) }
+  }
+  if (message.type === 'remove') return { key: keyOf(message.kind, message.name), line: null, problem: null }
+  throw new CheckError(`${message.type} within a transaction`)
+}
+
 /** Reads the messages between `begin` and `commit` into what the controller wants from then on. */
 export class Reader {
   readonly #version: string
-  readonly #lines: Map<string, string>
+  readonly #lines: Draft<string>
   readonly #problems: Map<string, string>
   #count = 0
 
   /** @param base what the controller wanted before; null for a full transaction */
   constructor(version: string, base: Wanted | null) {
     this.#version = version
-    this.#lines = new Map(base?.lines)
+    this.#lines = new Draft(base?.lines ?? noShards<string>())
     this.#problems = new Map(base?.problems)
   }
 
-  /**
-   * Takes a `set` or `remove`.
-   * @param line the message as it came
-   * @throws CheckError if the message has no place in a transaction
-   */
+  /** Takes a message: see readItem. */
   take(message: Message, line: string): void {
+    this.add(readItem(message, line))
+  }
+
+  add({ key, line, problem }: Item): void {
     this.#count++
-    if (message.type === 'set') {
-      const key = keyOf(message.resource.kind, message.resource.name)
-      const problem = problemOf(message.resource)
-      this.#lines.set(key, line)
-      if (problem === null) this.#problems.delete(key)
-      else this.#problems.set(key, problem)
-    } else if (message.type === 'remove') {
-      const key = keyOf(message.kind, message.name)
-      this.#lines.delete(key)
-      this.#problems.delete(key)
-    } else throw new CheckError(`${message.type} within a transaction`)
+    if (line === null) this.#lines.delete(key)
+    else this.#lines.set(key, line)
+    if (problem === null) this.#problems.delete(key)
+    else this.#problems.set(key, problem)
   }
 
   /** @throws CheckError if the transaction is not whole */
@@ -71,12 +86,12 @@ export class Reader {
     if (commit.count !== this.#count) {
       throw new CheckError(`transaction ${commit.version} announces ${commit.count} changes and has ${this.#count}`)
     }
-    return { version: this.#version, lines: this.#lines, problems: this.#problems }
+    return { version: this.#version, lines: this.#lines.done(), problems: this.#problems }
   }
 }
 
 /** Nothing at all: what an agent without a snapshot has, and its first change is relative to. */
-export const nothing: Wanted = { version: '', lines: new Map(), problems: new Map() }
+export const nothing: Wanted = { version: '', lines: noShards(), problems: new Map() }
 
 /** Why a transaction can't be applied, naming the first resources at fault; null if it can. */
 export function refusalOf(wanted: Wanted): string | null {
@@ -88,22 +103,31 @@ export function refusalOf(wanted: Wanted): string | null {
 
 /** What leads from one set of resources to the other. */
 export function changeBetween(from: Wanted, to: Wanted): Change {
-  const lines: string[] = []
-  for (const [key, line] of to.lines) if (from.lines.get(key) !== line) lines.push(line)
-  for (const key of from.lines.keys()) {
-    if (to.lines.has(key)) continue
-    const space = key.indexOf(' ')
-    lines.push(JSON.stringify({ type: 'remove', kind: key.slice(0, space), name: key.slice(space + 1) }))
-  }
-  return { version: to.version, bytes: share(lines.join('\n')), count: lines.length }
+  const keys = to.lines.changedFrom(from.lines)
+  const set = keys.map((key) => to.lines.get(key)).filter((line) => line !== undefined)
+  const lines = [...set, ...keys.filter((key) => !to.lines.has(key)).map(removal)]
+  return { version: to.version, bytes: share(lines), count: lines.length }
 }
 
-/** One copy for all threads. */
-function share(joined: string): Uint8Array {
-  const bytes = new Uint8Array(new SharedArrayBuffer(Buffer.byteLength(joined)))
-  Buffer.from(bytes.buffer, 0, bytes.length).write(joined)
+function removal(key: string): string {
+  const space = key.indexOf(' ')
+  return JSON.stringify({ type: 'remove', kind: key.slice(0, space), name: key.slice(space + 1) })
+}
+
+/** One copy for all threads, without a text of all lines in between. */
+function share(lines: readonly string[]): Uint8Array {
+  const size = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0)
+  const bytes = new Uint8Array(new SharedArrayBuffer(Math.max(0, size - 1)))
+  const buffer = Buffer.from(bytes.buffer, 0, bytes.length)
+  let at = 0
+  for (const line of lines) {
+    if (at > 0) buffer[at++] = lineFeed
+    at += buffer.write(line, at)
+  }
   return bytes
 }
+
+const lineFeed = 10
 
 /** A resource by kind and name, parsed anew at each call; null if there is none. */
 export function resourceIn<K extends ResourceKind>(

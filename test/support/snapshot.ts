@@ -91,6 +91,7 @@ export function snapshot(given: SnapshotGiven = {}): Snapshot {
     version: '1',
     mesh: { ...mesh, address: '127.96.0.2', defaultAccess: given.defaultAccess ?? 'allow' },
     services: new Map((given.services ?? []).map((one) => [one.key, one])),
+    locals: new Set((given.services ?? []).map((one) => one.key)),
     ports: new Map((given.ports ?? []).map((one) => [Number(one.name), one])),
     workloads: new Map((given.workloads ?? []).map((one) => [one.address, one])),
     peers: new Map((given.peers ?? []).map((one) => [one.name, one])),
