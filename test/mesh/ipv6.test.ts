@@ -248,6 +248,9 @@ describe('mesh: IPv6', () => {
       domain: 'mesh.internal',
       addresses: () => ['10.96.0.20', 'fd00:96::20'],
       hasNamespace: () => true,
+      shared: [],
+      ports: () => new Map<string, number>(),
+      nameOf: () => null,
     }
     const query = dns.encode({
       ...{ type: 'query', id: 7 },
