@@ -112,10 +112,17 @@ const splitObstacles: readonly ProblemReason[] = [
   'NoBackendLeft',
 ]
 
+/** Why a split with matches has none. */
+const matchReasons: ReadonlySet<ProblemReason> = new Set(['RouteNotFound', 'MatchInvalid', 'SpecInvalid'])
+
 function dividing(node: SplitNode, root: ServiceNode | undefined): Enforced {
   for (const reason of splitObstacles) {
     const problem = node.problems.find((each) => each.reason === reason)
     if (problem) return because(problem)
+  }
+  if (node.matches?.length === 0) {
+    const problem = node.problems.find(({ reason }) => matchReasons.has(reason))
+    return problem ? because(problem) : not('MatchInvalid', 'no match of its HTTPRouteGroups can be read; see there')
   }
   const ports = root?.ports.filter(({ splits }) => splits.some(({ split }) => split === node.key)) ?? []
   if (ports.length > 0) return yes(`divides ${node.root} on port ${ports.map(({ number }) => number).join(', ')}`)
@@ -129,7 +136,7 @@ function permitting(node: TargetNode): Enforced {
   if (destination === '') return cause ? because(cause) : not('DestinationInvalid', 'no account is named')
   const udp = problems.find(({ reason }) => reason === 'UdpNotEnforced')
   if (rule === null || permitsNothing(rule)) {
-    const { reason, message } = cause ?? udp ?? { reason: 'RuleInvalid', message: 'its conditions exclude each other' }
+    const { reason, message } = cause ?? udp ?? emptiness(rule)
     return not(reason, `calls to ${destination} are enforced, and this target allows none: ${message}`)
   }
   const { sources } = rule
@@ -140,6 +147,16 @@ function permitting(node: TargetNode): Enforced {
 
 function permitsNothing({ ports, http }: AccessRule): boolean {
   return ports?.length === 0 || http?.length === 0
+}
+
+/** Why a rule permits nothing where nothing is wrong with the target itself. */
+function emptiness(rule: AccessRule | null): { reason: ProblemReason; message: string } {
+  if (rule?.http?.length === 0)
+    return { reason: 'MatchInvalid', message: 'no match that it names can be read; see the HTTPRouteGroup' }
+  return {
+    reason: 'PortInvalid',
+    message: 'destination.port and the TCPRoutes have no port in common that can be read',
+  }
 }
 
 /** `kind key` of all groups and routes that splits and targets name. */

@@ -87,7 +87,15 @@ const rows: [string, string, string, string, string, string[]][] = [
     'MatchesNeedHttp',
     [group('pathRegex: /'), split(`service: db, backends: [{service: db, weight: 1}]${matches}`)],
   ],
-  ['splits', 'matches that are missing', 'yes', 'RouteNotFound', 'yes', [split(backend('a') + matches)]],
+  [
+    'splits',
+    'matches that are broken',
+    'yes',
+    'yes',
+    'MatchInvalid',
+    [group('pathRegex: "("'), split(backend('a') + matches)],
+  ],
+  ['splits', 'matches that are missing', 'yes', 'RouteNotFound', 'RouteNotFound', [split(backend('a') + matches)]],
   ['targets', 'a good one', 'yes', 'yes', 'yes', [tcp('[]'), byTcp]],
   ['targets', 'a route to come', 'yes', 'RouteNotFound', 'RouteNotFound', [byTcp]],
   [
@@ -146,12 +154,13 @@ const rows: [string, string, string, string, string, string[]][] = [
       target('[{kind: UDPRoute, name: x}, {kind: TCPRoute, name: x}]'),
     ],
   ],
+  ['targets', 'matches that are broken', 'yes', 'yes', 'MatchInvalid', [group('pathRegex: "("'), byGroup]],
   [
     'targets',
     'ports that exclude each other',
     'yes',
     'yes',
-    'RuleInvalid',
+    'PortInvalid',
     [tcp('[80]'), byTcp.replace('name: a}', 'name: a, port: 90}')],
   ],
   [
