@@ -84,7 +84,19 @@ export class Holder {
     return null
   }
 
+  /** @throws as buildSteps */
+  #finish({ steps }: Job): void {
+    this.#job = null
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (!step.done) continue
+      this.#prepared = step.value
+      return
+    }
+  }
+
   #commit({ version }: Commit): FromThread {
+    // The answer that the control thread goes by was to an earlier try of the same version, which it had given up.
+    if (this.#job?.version === version) this.#finish(this.#job)
     const built = this.#prepared
     // Can't be answered by a refusal: other threads have committed. Out of step, this thread must be replaced.
     if (built?.stand.snapshot.version !== version)
