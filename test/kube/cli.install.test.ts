@@ -1,5 +1,6 @@
 // `weft install`, `upgrade` and `uninstall` as people run them.
 
+import { execFileSync } from 'node:child_process'
 import { expect } from 'chai'
 import { type Manifest, parseObjects } from '../../controller/cli/install/manifests.ts'
 import type { Service } from '../../controller/observe/objects.ts'
@@ -33,6 +34,19 @@ describe('weft install', () => {
     expect(env).to.deep.include({ name: 'WEFT_CLUSTER_DOMAIN', value: 'k8s.example' })
     const guard = JSON.stringify(find('ValidatingAdmissionPolicy').spec.validations)
     expect(guard).to.include('.svc.k8s.example').and.not.include('.svc.cluster.local')
+  })
+
+  it('builds an overlay by kubectl', async function () {
+    try {
+      execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' })
+    } catch {
+      this.skip()
+    }
+    const { code, out } = await runCli('install', '--overlay', 'ha', '--image', 'r/w:1')
+    expect(code).to.equal(0)
+    const deployment = parseObjects(out).find(({ kind }) => kind === 'Deployment')!
+    expect(deployment.spec.replicas).to.equal(3)
+    expect(deployment.spec.template.spec.containers[0].image).to.equal('r/w:1')
   })
 
   it('names the value that is wrong, and those that there are', async () => {

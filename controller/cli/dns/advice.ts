@@ -10,7 +10,7 @@ const indent = (text: string, by: string) => text.replace(/^(?=.)/gm, by)
 
 /** The bare block, for whoever writes a Corefile himself. */
 function plain(domain: string, address: string): string {
-  return `${domain}:53 {\n    errors\n    cache 5\n    forward . ${address}\n}\n`
+  return `${domain}:53 {\n    errors\n    cache 3\n    forward . ${address}\n}\n`
 }
 
 function source(place: DnsPlace, domain: string, address: string): string {
@@ -60,7 +60,7 @@ the release's values (servers, as the chart coredns has them):
       port: 53
       plugins:
         - { name: errors }
-        - { name: cache, parameters: 5 }
+        - { name: cache, parameters: 3 }
         - { name: forward, parameters: . ${address} }
 `,
   kops: source,
@@ -84,7 +84,7 @@ block to the Corefile in ConfigMap kube-system/node-local-dns:
 
   ${domain}:53 {
       errors
-      cache 5
+      cache 3
       bind ${nodeLocal.bind}
       forward . ${address} {
           force_tcp

@@ -4,12 +4,16 @@
 const begin = '# weft: begin; written by `weft dns install`, taken out by `weft dns remove`'
 const end = '# weft: end'
 
-/** The block for a mesh domain, in its marks. @param forwardTo address of the Service weft-dns */
+/**
+ * The block for a mesh domain, in its marks. It keeps answers for less than their 5 s, so that names are gone 5 s after
+ * their Services left the mesh.
+ * @param forwardTo address of the Service weft-dns
+ */
 export function blockFor(domain: string, forwardTo: string): string {
   return `${begin}
 ${domain}:53 {
     errors
-    cache 5
+    cache 3
     forward . ${forwardTo}
 }
 ${end}
