@@ -1,5 +1,6 @@
 // Second step of the outbound path: who is calling. A connection's source address is a pod of this node, or nobody.
-// Address to pod comes from the snapshot; an address that it doesn't list yet may wait for it a little.
+// Address to pod comes from the snapshot; an address that it doesn't list yet may wait for it a little. So does that of a pod that
+// has ended: such a pod opens no connections, so it must be the next one with the address.
 
 import type { Clock, Timer } from '../clock.ts'
 import { MeshError } from '../errors.ts'
@@ -99,8 +100,8 @@ export class CallerDesk {
     if (this.own.has(address)) {
       throw new MeshError('loop', `a connection from the agent's own address ${address}`)
     }
-    const workload = this.snapshot.workloads.get(address)
-    if (workload !== undefined) {
+    const workload = this.living(address)
+    if (workload !== null) {
       done({ address, workload })
       return nothingToCancel
     }
@@ -116,16 +117,22 @@ export class CallerDesk {
   update(snapshot: Snapshot): void {
     this.snapshot = snapshot
     for (const address of this.strangers.keys()) {
-      if (snapshot.workloads.has(address)) this.strangers.delete(address)
+      if (this.living(address) !== null) this.strangers.delete(address)
     }
     for (const [address, queue] of this.queues) {
-      if (snapshot.workloads.has(address)) this.answer(address, queue)
+      if (this.living(address) !== null) this.answer(address, queue)
     }
   }
 
   /** Answers all that wait with what is known: nothing. For shutting down. */
   close(): void {
     for (const [address, queue] of this.queues) this.answer(address, queue)
+  }
+
+  /** The pod that has an address and can make calls. */
+  private living(address: string): Caller['workload'] {
+    const workload = this.snapshot.workloads.get(address)
+    return workload?.live === true ? workload : null
   }
 
   private isStranger(address: string): boolean {
@@ -178,7 +185,7 @@ export class CallerDesk {
     this.clock.clearTimeout(queue.timer)
     this.queues.delete(address)
     this.waiting -= queue.waiters.size
-    const caller = { address, workload: this.snapshot.workloads.get(address) ?? null }
+    const caller = { address, workload: this.living(address) }
     if (caller.workload === null) this.unknown += queue.waiters.size
     const waiters = [...queue.waiters]
     queue.waiters.clear()

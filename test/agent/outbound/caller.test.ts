@@ -49,6 +49,21 @@ describe('outbound caller', () => {
     expect(clock.pending).to.equal(0)
   })
 
+  it('waits for the next pod where the one with the address has ended', () => {
+    const ended = { ...pod, live: false }
+    const one = desk({}, snapshot({ workloads: [ended] }))
+    one.lookup('10.0.1.5', done)
+    one.update(snapshot({ workloads: [ended] }))
+    expect(answers).to.deep.equal([])
+    const next = workload('10.0.1.5', 'shop/ratings')
+    one.update(snapshot({ workloads: [next] }))
+    expect(answers).to.deep.equal([{ address: '10.0.1.5', workload: next }])
+    one.update(snapshot({ workloads: [ended] }))
+    one.lookup('10.0.1.5', done)
+    clock.tick(3_000)
+    expect(answers[1]).to.deep.equal({ address: '10.0.1.5', workload: null })
+  })
+
   it('answers without identity after three seconds, and then remembers the stranger', () => {
     const one = desk()
     one.lookup('172.17.0.1', done)
