@@ -1,121 +1,34 @@
-// The agents' link from the controller's side, with agents that are slow, wrong or gone.
+// The agents' link from the controller's side, with agents that are slow or gone.
 
 import { createHash } from 'node:crypto'
-import { request } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { systemClock } from '../../../controller/clock.ts'
-import type { Report } from '../../../controller/contract/messages.ts'
-import type { Resource } from '../../../controller/contract/resources.ts'
-import { emptyWorld, type World } from '../../../controller/observe/world.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
-import { type Server, startServer } from '../../../controller/serve.ts'
+import { startServer } from '../../../controller/serve.ts'
 import type { Encoded } from '../../../controller/translate/translate.ts'
 import { checkClaim } from '../../../controller/transmit/authenticate.ts'
 import { openTransmitter, type Transmitter } from '../../../controller/transmit/transmitter.ts'
-import { type AgentLink, openLink } from '../../support/agentlink.ts'
+import { openLink } from '../../support/agentlink.ts'
+import { agentWorld, peer, TransmitterBench, workload } from '../../support/transmitter.ts'
 import { until } from '../../support/until.ts'
 
 const log = pino({ level: 'silent' })
 
-function encoded(resource: Resource): Encoded {
-  const text = JSON.stringify(resource)
-  return { resource, text, hash: createHash('sha256').update(text).digest('hex') }
-}
-
-function peer(name: string, address = '10.0.0.1'): Encoded {
-  return encoded({ kind: 'peer', name, address, port: 15008 })
-}
-
-function workload(name: string): Encoded {
-  const rest = {
-    pod: `shop/${name}`,
-    address: '10.0.1.1',
-    account: 'shop/default',
-    workload: '',
-    live: true,
-    startedAt: 1,
-  }
-  return encoded({ kind: 'workload', name, ...rest })
-}
-
-function agentPod(name: string, node: string, more: { labels?: Record<string, string>; phase?: 'Failed' } = {}) {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod' as const,
-    metadata: {
-      name,
-      namespace: 'weft-system',
-      uid: `uid-${name}`,
-      resourceVersion: '1',
-      labels: more.labels ?? { 'app.kubernetes.io/name': 'weft-agent' },
-    },
-    spec: { nodeName: node },
-    status: { phase: more.phase ?? ('Running' as const), podIP: '10.0.0.9' },
-  }
-}
-
 describe('transmitter', () => {
+  let bench: TransmitterBench
   let transmitter: Transmitter
-  let server: Server
-  let links: AgentLink[]
-  let sockets: Socket[]
-  let reports: Report[]
-  const world: World = {
-    ...emptyWorld,
-    pods: new Map([
-      ['weft-system/agent-1', agentPod('agent-1', 'node1')],
-      ['weft-system/agent-2', agentPod('agent-2', 'node2')],
-      ['weft-system/agent-3', agentPod('agent-3', 'node3', { phase: 'Failed' })],
-      ['weft-system/other', agentPod('other', 'node1', { labels: {} })],
-      ...Array.from({ length: 10 }, (_each, index): [string, ReturnType<typeof agentPod>] => [
-        `weft-system/agent-${index + 10}`,
-        agentPod(`agent-${index + 10}`, `node${index + 10}`),
-      ]),
-    ]),
-  }
+  const open = (...given: Parameters<TransmitterBench['open']>) => bench.open(...given)
+  const report = (body: unknown) => bench.report(body)
 
   beforeEach(async () => {
-    links = []
-    sockets = []
-    reports = []
-    transmitter = openTransmitter({
-      clock: systemClock,
-      log,
-      controller: 'controller-1',
-      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
-      reported: (each) => reports.push(each),
-    })
-    server = await startServer('127.0.0.1', 0, [transmitter.handle])
+    bench = new TransmitterBench()
+    await bench.start()
+    transmitter = bench.transmitter
   })
 
-  afterEach(async () => {
-    for (const link of links) link.close()
-    for (const socket of sockets) socket.destroy()
-    await transmitter.close()
-    await server.close(100)
-  })
-
-  async function open(node: string, pod: string, more: object = {}, options: { gzip?: boolean } = {}) {
-    const link = await openLink(server.port, { node, pod, ...more }, options)
-    links.push(link)
-    return link
-  }
-
-  async function report(body: unknown): Promise<{ status: number; text: string }> {
-    return new Promise((resolve, reject) => {
-      const made = request(
-        { host: '127.0.0.1', port: server.port, path: '/v1/report', method: 'POST' },
-        async (response) => {
-          const text = Buffer.concat(await response.toArray()).toString()
-          resolve({ status: response.statusCode!, text })
-        },
-      )
-      made.on('error', reject)
-      made.end(typeof body === 'string' ? body : JSON.stringify(body))
-    })
-  }
+  afterEach(() => bench.stop())
 
   for (const gzip of [true, false]) {
     it(`sends hello and everything, then only what changed (${gzip ? 'gzip' : 'plain'})`, async () => {
@@ -127,7 +40,7 @@ describe('transmitter', () => {
         type: 'hello',
         contract: 2,
         controller: 'controller-1',
-        address: `127.0.0.1:${server.port}`,
+        address: `127.0.0.1:${bench.server.port}`,
       })
       expect(link.messages[1]).to.include({ type: 'begin', full: true })
       expect([...link.resources.keys()]).to.deep.equal(['peer node1', 'peer node2'])
@@ -295,114 +208,11 @@ describe('transmitter', () => {
     await until(() => transmitter.sessions === 0)
   })
 
-  it('refuses contract versions that it does not speak, and says which it does', async () => {
-    transmitter.publish([], new Map())
-    for (const [oldest, newest] of [
-      [3, 4],
-      [7, 7],
-    ]) {
-      const link = await open('node1', 'agent-1', { oldest, newest })
-      expect(link.status).to.equal(406)
-      const body = JSON.parse(await link.text())
-      expect(body).to.include({ error: 'contract_refused', oldest: 1, newest: 2 })
-      expect(body.message).to.contain(`${oldest} to ${newest}`)
-    }
-    const link = await open('node1', 'agent-1', { oldest: 1, newest: 9 })
-    await link.transaction(1)
-    expect(link.messages[0]).to.include({ contract: 2 })
-  })
-
   it('waits with 503 until the first state', async () => {
     const early = await open('node1', 'agent-1')
     expect(early.status).to.equal(503)
     expect(early.headers['retry-after']).to.equal('1')
     expect(JSON.parse(await early.text())).to.include({ error: 'not_ready' })
-  })
-
-  it('gives a node’s state to the agent pod of that node and to nobody else', async () => {
-    transmitter.publish([], new Map())
-    for (const [node, pod, why] of [
-      ['node2', 'agent-1', 'runs on node "node1", not on "node2"'],
-      ['node1', 'nobody', 'is not known here'],
-      ['node1', 'other', 'is no agent'],
-      ['node3', 'agent-3', 'has ended (Failed)'],
-    ] as const) {
-      const link = await open(node, pod)
-      expect(link.status, pod).to.equal(403)
-      expect(JSON.parse(await link.text()).message).to.contain(why)
-    }
-    expect(transmitter.agents()).to.deep.equal([])
-  })
-
-  it('refuses questions that it can’t read', async () => {
-    transmitter.publish([], new Map())
-    for (const [query, why] of [
-      ['', '"node" is missing'],
-      ['node=node1', '"pod" is missing'],
-      ['node=node1&pod=agent-1', '"oldest" must be'],
-      ['node=node1&pod=agent-1&oldest=1&newest=x', '"newest" must be'],
-      ['node=node1&pod=agent-1&oldest=2&newest=1', '"oldest" is above "newest"'],
-      ['node=node1&pod=agent-1&oldest=1&newest=1&colour=red', 'unknown parameter "colour"'],
-    ] as const) {
-      const response = await fetch(`http://127.0.0.1:${server.port}/v1/snapshot?${query}`)
-      expect(response.status, query).to.equal(400)
-      expect(((await response.json()) as { message: string }).message).to.contain(why)
-    }
-    const posted = await fetch(`http://127.0.0.1:${server.port}/v1/snapshot`, { method: 'POST' })
-    expect(posted.status).to.equal(405)
-    expect((await fetch(`http://127.0.0.1:${server.port}/other`)).status).to.equal(404)
-  })
-
-  it('records what agents report', async () => {
-    transmitter.publish([peer('a')], new Map())
-    const link = await open('node1', 'agent-1')
-    await link.transaction(1)
-    const version = link.versions[0]!
-    expect((await report({ node: 'node1', pod: 'agent-1', version, error: null })).status).to.equal(204)
-    expect(transmitter.agents()[0]).to.include({ sent: version, applied: version, error: null, isConnected: true })
-    const error = { version: 'v', message: 'field "x" is not in the contract' }
-    await report({ node: 'node1', pod: 'agent-1', version, error })
-    expect(transmitter.agents()[0]!.error).to.deep.equal(error)
-    // A report may come without a session: the Service may send it to another replica.
-    const notice = { kind: 'tls-on-http', pod: 'shop/client-1', podUid: 'uid', port: 80, service: '' }
-    const trusting = {
-      ...{ node: 'node2', pod: 'agent-2', version, error: null, trust: 'hash', signers: ['root'] },
-      notices: [notice],
-    }
-    await report({ ...trusting, notices: [{ ...notice, other: 'dropped' }], other: 'dropped' })
-    expect(reports.at(-1)).to.deep.equal(trusting)
-    expect(transmitter.agents()[1]).to.include({ node: 'node2', isConnected: false, applied: version })
-  })
-
-  it('refuses reports that it can’t read or believe', async () => {
-    const good = { node: 'node1', pod: 'agent-1', version: '', error: null }
-    for (const [body, status, why] of [
-      ['{', 400, 'not JSON'],
-      ['[]', 400, 'not an object'],
-      [{ ...good, version: 1 }, 400, 'field "version"'],
-      [{ ...good, node: '' }, 400, 'must not be empty'],
-      [{ ...good, error: 'x' }, 400, 'field "error"'],
-      [{ ...good, version: 'x'.repeat(40_000) }, 400, 'exceeds'],
-      [{ ...good, trust: 7 }, 400, 'field "trust"'],
-      [{ ...good, signers: ['a', 7] }, 400, 'field "signers"'],
-      [{ ...good, notices: 'x' }, 400, 'field "notices"'],
-      [
-        { ...good, notices: [{ kind: 'other', pod: 'a/b', podUid: 'u', port: 1, service: '' }] },
-        400,
-        'field "notices"',
-      ],
-      [
-        { ...good, notices: [{ kind: 'tls-on-http', pod: 'a/b', podUid: 'u', port: 0.5, service: '' }] },
-        400,
-        'at most 16',
-      ],
-      [{ ...good, notices: Array(17).fill(null) }, 400, 'field "notices"'],
-      [{ ...good, node: 'node2' }, 403, 'not on "node2"'],
-    ] as const) {
-      const { status: got, text } = await report(body)
-      expect(got, text).to.equal(status)
-      expect(JSON.parse(text).message).to.contain(why)
-    }
   })
 
   it('ends its streams between transactions when it closes, and takes no new ones', async () => {
@@ -430,7 +240,7 @@ describe('transmitter', () => {
       clock,
       log,
       controller: 'c',
-      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+      authenticate: async (_request, claim) => checkClaim(agentWorld, defaultSettings, claim),
     })
     const other = await startServer('127.0.0.1', 0, [hasty.handle])
     const random = (seed: number) => createHash('sha512').update(String(seed)).digest('hex').repeat(8)
@@ -439,7 +249,7 @@ describe('transmitter', () => {
       new Map(),
     )
     const socket = connect(other.port, '127.0.0.1')
-    sockets.push(socket)
+    bench.sockets.push(socket)
     socket.pause()
     socket.write('GET /v1/snapshot?node=node1&pod=agent-1&oldest=1&newest=1 HTTP/1.1\r\nhost: c\r\n\r\n')
     await until(() => hasty.agents().length === 1)
@@ -454,12 +264,12 @@ describe('transmitter', () => {
       clock,
       log,
       controller: 'c',
-      authenticate: async (_request, claim) => checkClaim(world, defaultSettings, claim),
+      authenticate: async (_request, claim) => checkClaim(agentWorld, defaultSettings, claim),
     })
     const other = await startServer('127.0.0.1', 0, [hasty.handle])
     hasty.publish([], new Map())
     const link = await openLink(other.port, { node: 'node1', pod: 'agent-1' })
-    links.push(link)
+    bench.links.push(link)
     await until(() => link.messages.filter((each) => each.type === 'ping').length >= 3)
     await hasty.close()
     await other.close(100)
