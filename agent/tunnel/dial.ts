@@ -9,9 +9,11 @@ import { MeshError, type Reason, reasons } from '../errors.ts'
 import type { Credential, Credentials } from '../identity/credentials.ts'
 import type { Group, Live, Pending, TunnelTarget } from './group.ts'
 import { handshake } from './handshake.ts'
+import type { Header } from './hpack.ts'
 import { LostPeers, type PeerPlace } from './lost.ts'
 import { Mux } from './mux.ts'
 import type { Answer, StartSession, TunnelWire } from './session.ts'
+import { choose, isDouble, meet, wantsAnother } from './spread.ts'
 
 export interface DialOptions {
   credentials: Credentials
@@ -117,6 +119,7 @@ export function makeDialer(options: DialOptions): Dialer {
       queue: new Set(),
       sockets: new Set(),
       dialing: 0,
+      tries: 0,
       failures: 0,
       retryAt: 0,
       error: null,
@@ -137,8 +140,8 @@ export function makeDialer(options: DialOptions): Dialer {
   }
 
   function place(group: Group, pending: Pending): void {
-    for (const live of group.live) {
-      if (!isUsable(live, pending)) continue
+    const live = choose(group, (each) => isUsable(each, pending))
+    if (live !== null) {
       start(group, live, pending)
       return
     }
@@ -173,6 +176,7 @@ export function makeDialer(options: DialOptions): Dialer {
     const peer = peerOf(pending.target)
     if ('wire' in answer) {
       finish(pending, null, answer.wire)
+      spread(group, live, answer.headers)
     } else if ('status' in answer) {
       const other = answer.status === 403 ? 'denied' : 'connect_failed'
       const reason = isReason(answer.reason) ? answer.reason : other
@@ -185,6 +189,16 @@ export function makeDialer(options: DialOptions): Dialer {
       const reason = live.session.isConfirmed ? 'connect_failed' : 'tls_failed'
       finish(pending, new MeshError(reason, `to ${authority} by the agent at ${peer}: ${answer.error.message}`), null)
     }
+  }
+
+  /** A stream is there: looks whether the peer's other threads should have sessions, too. */
+  function spread(group: Group, live: Live, headers: readonly Header[]): void {
+    const isFirst = live.thread < 0
+    meet(live, headers)
+    if (isFirst && isDouble(group, live)) live.session.drain()
+    if (isDraining || !wantsAnother(group)) return
+    group.tries++
+    dial(group)
   }
 
   function dial(group: Group): void {
@@ -239,7 +253,8 @@ export function makeDialer(options: DialOptions): Dialer {
         failed(group, new MeshError('tls_failed', what), true)
       },
     })
-    const live: Live = { session, expires, idleSince: clock.now() }
+    const live: Live = { session, expires, idleSince: clock.now(), thread: -1, threads: 1 }
+    if (group.live.size === 0) group.tries = 0
     group.live.add(live)
     if (isDraining) session.drain()
     else unqueue(group)

@@ -38,6 +38,9 @@ export interface Live {
   readonly expires: number
   /** Clock's ms since when it has no stream; 0 while it has. */
   idleSince: number
+  /** The peer's data thread that it leads to, of how many; -1 until a stream was answered (spread.ts). */
+  thread: number
+  threads: number
 }
 
 export interface Group {
@@ -47,6 +50,8 @@ export interface Group {
   readonly queue: Set<Pending>
   readonly sockets: Set<TLSSocket>
   dialing: number
+  /** Sessions opened to meet other threads of the peer. */
+  tries: number
   failures: number
   /** Clock's ms. */
   retryAt: number

@@ -212,7 +212,7 @@ export class Mux implements Session, ChannelHost, FrameSink {
       if (status >= 100 && status < 200) return
       channel.opening = null
       const isOpen = status === 200 && !ends
-      if (isOpen) opening({ wire: channel })
+      if (isOpen) opening({ wire: channel, headers })
       else opening({ status: status === 200 ? 502 : status, reason: findHeader(headers, 'x-weft-error') })
       if (ends) channel.receiveEnd()
       if (!isOpen) channel.destroy()
@@ -242,7 +242,8 @@ export class Mux implements Session, ChannelHost, FrameSink {
       headers,
       wire: channel,
       accept: () => {
-        if (!channel.isClosed) this.output.headers(id, [[':status', '200']], false)
+        const answer: Header[] = [[':status', '200'], ...(this.#events.answerHeaders ?? [])]
+        if (!channel.isClosed) this.output.headers(id, answer, false)
       },
       refuse: (status, reason) => this.#refuse(channel, status, reason),
     })

@@ -10,6 +10,7 @@ import { plainAddress } from '../http1/tcp.ts'
 import type { Credentials } from '../identity/credentials.ts'
 import { tlsRules } from '../identity/key.ts'
 import { peerIdentity } from '../identity/trust.ts'
+import type { Header } from './hpack.ts'
 import { Mux } from './mux.ts'
 import type { Ask, Session, StartSession } from './session.ts'
 
@@ -29,6 +30,8 @@ export interface ServeOptions {
   onAsk(ask: TunnelAsk): void
   /** A connection that got no session, and why. */
   onRefused(message: string, remoteAddress: string): void
+  /** Sent with each stream that is accepted. */
+  answerHeaders?: readonly Header[]
   /** Connections at once; 0: no limit. */
   connectionLimit?: number
   handshakeMs?: number
@@ -106,6 +109,7 @@ export function serveTunnel(options: ServeOptions): TunnelServer {
     const { account } = own
     const session = startSession(socket, 'server', {
       onAsk: (ask) => options.onAsk({ ...ask, peer, account, remoteAddress }),
+      answerHeaders: options.answerHeaders ?? [],
       onChange: () => {},
       onDraining: () => {},
       onClose: () => live.delete(each),

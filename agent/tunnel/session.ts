@@ -15,7 +15,7 @@ export interface TunnelWire extends Wire {
 
 /** What became of a CONNECT. */
 export type Answer =
-  | { wire: TunnelWire }
+  | { wire: TunnelWire; headers: readonly Header[] }
   /** The other side refused with a status; reason as it stands in x-weft-error, or empty. */
   | { status: number; reason: string }
   /**
@@ -40,6 +40,8 @@ export interface Ask {
 export interface SessionEvents {
   /** For a server. */
   onAsk(ask: Ask): void
+  /** For a server: sent with each stream that is accepted. */
+  readonly answerHeaders?: readonly Header[]
   /** There is room for another stream, or none is left. */
   onChange(): void
   /** No new streams from now on. */
