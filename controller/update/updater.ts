@@ -16,6 +16,7 @@ import { openAddressBook } from './addresses.ts'
 import type { SmiPart } from './conditions.ts'
 import { type Notice, openEvents } from './events.ts'
 import { type LockStep, planLocks } from './lock.ts'
+import { openPace } from './pace.ts'
 import { planServices, type Step } from './plan.ts'
 import { openStatuses } from './status.ts'
 
@@ -60,6 +61,7 @@ export function openUpdater(options: UpdaterOptions): Updater {
   const events = openEvents({ ...options, api })
   const statuses = openStatuses({ ...options, api, counted: (kind) => counted('patch', kind) })
   const book = openAddressBook()
+  const pace = openPace(clock)
   const wait = backoff(clock, 1000, 60_000)
   let failures = 0
   let isLeader = false
@@ -67,6 +69,8 @@ export function openUpdater(options: UpdaterOptions): Updater {
   /** The pass that the cluster is in line with. */
   let settled: Pass | null = null
   let waking = new AbortController()
+  /** Until something may be written that has to wait. */
+  let laterMs = Number.POSITIVE_INFINITY
   /** Problems met while writing, by the object that is to show them. */
   let refused: Notice[] = []
 
@@ -83,17 +87,16 @@ export function openUpdater(options: UpdaterOptions): Updater {
       }
       const before = failures
       refused = []
+      laterMs = Number.POSITIVE_INFINITY
       await bring(pass).catch((thrown) => {
         failures++
         log.error({ error: thrown }, 'updating the cluster failed')
       })
-      if (failures === before) {
-        settled = pass
-        wait.reset()
-      } else {
-        // A newer pass comes at once; without one the same pass is tried again.
-        await clock.sleep(wait.next(), woken)
-      }
+      const hasFailed = failures > before
+      if (!hasFailed) wait.reset()
+      if (!hasFailed && laterMs === Number.POSITIVE_INFINITY) settled = pass
+      // A newer pass comes at once; without one the same pass is tried again.
+      else await clock.sleep(Math.min(laterMs, hasFailed ? wait.next() : laterMs), woken)
     }
   }
 
@@ -124,24 +127,37 @@ export function openUpdater(options: UpdaterOptions): Updater {
 
   async function take(step: AnyStep): Promise<void> {
     const { verb, key } = step
-    const kind = kindOf(step)
+    const id = `${kindOf(step)} ${key}`
+    const text = verb === 'delete' ? '' : JSON.stringify(step.desired)
+    const waitMs = verb === 'delete' ? 0 : pace.waitMs(id, text)
+    if (waitMs > 0) {
+      laterMs = Math.min(laterMs, waitMs)
+      refused.push(...contested(step))
+      return
+    }
     try {
       await send(step)
-      counted(verb, kind)
-      log.info({ verb, kind, object: key }, 'object written')
+      counted(verb, kindOf(step))
+      if (verb !== 'delete') pace.wrote(id, text)
+      log.info({ verb, kind: kindOf(step), object: key }, 'object written')
     } catch (thrown) {
-      // Somebody was faster, or our view is behind: the watch brings what is true now, and with it the next pass.
-      if (hasStatus(thrown, 409) || hasStatus(thrown, 404)) {
-        log.debug({ verb, kind, object: key, error: messageOf(thrown) }, 'object changed meanwhile')
-        return
-      }
-      if (stopping.signal.aborted) return
-      failures++
-      log.warn({ verb, kind, object: key, error: messageOf(thrown) }, 'writing an object failed')
-      if (!(thrown instanceof ApiError)) return
-      if (thrown.status === 429) await clock.sleep(Math.min(thrown.retryAfter || 1, 10) * 1000, stopping.signal)
-      else if (thrown.status !== 0) refused.push(...noticeOf(step, thrown))
+      await onRefused(step, thrown)
     }
+  }
+
+  async function onRefused(step: AnyStep, thrown: unknown): Promise<void> {
+    const fields = { verb: step.verb, kind: kindOf(step), object: step.key, error: messageOf(thrown) }
+    // Somebody was faster, or our view is behind: the watch brings what is true now, and with it the next pass.
+    if (hasStatus(thrown, 409) || hasStatus(thrown, 404)) {
+      log.debug(fields, 'object changed meanwhile')
+      return
+    }
+    if (stopping.signal.aborted) return
+    failures++
+    log.warn(fields, 'writing an object failed')
+    if (!(thrown instanceof ApiError)) return
+    if (thrown.status === 429) await clock.sleep(Math.min(thrown.retryAfter || 1, 10) * 1000, stopping.signal)
+    else if (thrown.status !== 0) refused.push(...noticeOf(step, thrown))
   }
 
   async function send(step: AnyStep): Promise<void> {
@@ -243,6 +259,16 @@ function isEnding(world: World, namespace: string): boolean {
 
 function kindOf(step: AnyStep): 'Service' | 'NetworkPolicy' {
   return 'kind' in step ? step.kind : 'Service'
+}
+
+/** Whoever looks after the object should learn that two programs fight for it. */
+function contested(step: AnyStep): Notice[] {
+  if (step.verb !== 'replace') return []
+  const { apiVersion, kind, metadata } = step.body
+  const { namespace = '', name, uid } = metadata
+  const message =
+    'somebody keeps changing it, so that it is put right at most every 30 s; kubectl get --show-managed-fields -o yaml says who'
+  return [{ object: { apiVersion, kind, namespace, name, uid }, reason: 'Contested', message }]
 }
 
 /** The user's Service should show that its alias or lock can't be written: a quota, a policy or missing rights refuse it. */

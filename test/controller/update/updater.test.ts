@@ -3,7 +3,7 @@
 import { expect } from 'chai'
 import { pino } from 'pino'
 import { systemClock } from '../../../controller/clock.ts'
-import type { Namespace } from '../../../controller/observe/objects.ts'
+import type { Namespace, Service } from '../../../controller/observe/objects.ts'
 import { emptyWorld, type World } from '../../../controller/observe/world.ts'
 import type { Pass } from '../../../controller/pipeline.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
@@ -61,8 +61,13 @@ describe('updater', () => {
       if (status !== undefined) return refuse(response, status, 'Refused')
       json(response, 200, body)
     })
-    // Waits are a hundredth of what they are.
-    const clock = { ...systemClock, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal) }
+    // All goes a hundred times as fast.
+    const now = () => systemClock.now() * 100
+    const clock = {
+      ...systemClock,
+      now,
+      sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms / 100, signal),
+    }
     updater = openUpdater({
       api: server.api,
       clock,
@@ -134,6 +139,30 @@ describe('updater', () => {
     await until(() => written.length === 1)
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(written).to.have.length(1)
+    expect(updater.failures).to.equal(0)
+  })
+
+  it('puts right at once what somebody changes, but not without end, and says so', async () => {
+    const desired = alias('reviews')
+    const spec = { ...desired.spec, externalName: 'example.com' }
+    const spoilt = { ...desired, metadata: { ...desired.metadata, uid: 'uid-alias' }, spec } as unknown as Service
+    updater.lead(true)
+    // Somebody is as quick as we are.
+    for (let round = 0; round < 40; round++) {
+      const services = new Map([['shop/reviews-mesh', structuredClone(spoilt)]])
+      updater.update(pass([desired], { services }))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    const put = () => written.filter(({ method }) => method === 'PUT').length
+    expect(put()).to.be.within(11, 15)
+    const isEvent = ({ url }: { url: URL }) => url.pathname === '/api/v1/namespaces/shop/events'
+    await until(() => server.requests.some(isEvent), 'an Event')
+    const event = server.requests.find(isEvent)!
+    expect(event.body).to.deep.include({ reason: 'Contested' })
+    expect(event.body).to.have.nested.property('involvedObject.uid', 'uid-alias')
+    // Not given up: the next attempt comes by itself, without another pass.
+    const before = put()
+    await until(() => put() > before, 'another attempt')
     expect(updater.failures).to.equal(0)
   })
 
