@@ -107,7 +107,7 @@ describe('mesh: what peers ask for', () => {
       message.type === 'log' && message.fields['source'] === server ? [message] : [],
     )
     expect(lines).to.have.length(1)
-    expect(lines[0]!.fields).to.include({ destination: server, reason: 'denied', authority: 'b'.repeat(24) })
+    expect(lines[0]!.fields).to.include({ destination: server, reason: 'denied', authority: 'b'.repeat(47) })
   })
 
   it('does not believe that bytes are no HTTP where the rules ask for a route', async () => {
