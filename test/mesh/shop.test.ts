@@ -3,9 +3,11 @@
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
+import type { AgentFacts } from '../../controller/cli/agents.ts'
 import type { LocalMesh } from '../../scripts/local/mesh.ts'
 import { type Deployment, isReady, type Pod } from '../../scripts/local/objects.ts'
 import { call } from '../support/call.ts'
+import { runCli } from '../support/cli.ts'
 import { type Load, startLoad } from '../support/load.ts'
 import { startTestMesh } from '../support/localmesh.ts'
 import { until } from '../support/until.ts'
@@ -69,6 +71,24 @@ describe('mesh: the shop under load', function () {
     const before = started.succeeded()
     await until(() => started.succeeded() >= before + requests, `${requests} more responses`, 30_000)
   }
+
+  it('is found well by its own tool, which asks every agent', async () => {
+    const weft = (...args: string[]) => runCli('--kubeconfig', mesh.kubeconfig, ...args)
+    const { code, out } = await weft('check', '--fail-on', 'warn', '--wait', '20s')
+    expect(code, out).to.equal(0)
+    expect(out).to.include("√ the agents' certificates are renewed in time").and.include('√ one replica leads')
+    const agents = JSON.parse((await weft('agents', '-o', 'json')).out) as AgentFacts[]
+    expect(agents.map(({ node, isReady, snapshot, trouble }) => ({ node, isReady, snapshot, trouble }))).to.deep.equal(
+      mesh.plan.nodes.map((node) => ({ node, isReady: true, snapshot: 'current', trouble: '' })),
+    )
+    for (const { certificates, version } of agents) {
+      expect(certificates).to.be.above(0)
+      expect(version).to.match(/^\d+\.\d+\.\d+$/)
+    }
+    expect((await weft('endpoints', '-n', 'shop')).out).to.match(
+      /http:\/\/reviews\.shop:9080 +http:\/\/reviews-mesh\.shop:9080/,
+    )
+  })
 
   it('answers pods by alias, by mesh name on the entry port, and by the agent of their own node', async () => {
     const page = `http://${mesh.clusterIP('shop', 'productpage')}:9080/api/reviews`
