@@ -68,7 +68,8 @@ export interface PathBase {
   readonly fuse: {
     begin(exchange: Exchange): number
     succeed(exchange: Exchange, token: number): void
-    fail(exchange: Exchange, token: number): void
+    /** @param isSilent there was no response, not even a bad one */
+    fail(exchange: Exchange, token: number, isSilent: boolean): void
     abandon(exchange: Exchange, token: number): void
   }
   /** Lines of the request's head that depend on the endpoint of this attempt, each with its CRLF. */

@@ -81,7 +81,7 @@ export class Reach {
   judge(verdict: FuseVerdict): void {
     if (this.isJudged || this.exchange.attemptAt === 0) return
     this.isJudged = true
-    this.path.fuse[verdict](this.exchange, this.token)
+    this.path.fuse[verdict](this.exchange, this.token, true)
   }
 
   /** Ends the attempt in flight, if there is one: the exchange has no more to do with its endpoint. Harmless when repeated. */

@@ -7,8 +7,13 @@ import type { Endpoint } from '../mesh/endpoint.ts'
 const defaultRttMs = 30
 /** Time in which an old response time loses 63 % of its weight. */
 const decayMs = 10_000
-/** Below this all are equally quick: an endpoint idle for long must not look so light that a burst all goes to it. */
-const floorMs = 0.1
+/**
+ * Below this all are equally quick: an endpoint idle for long must not look so light that a burst all goes to it, and of two
+ * quick ones neither should get everything that a quiet caller sends.
+ */
+const floorMs = 1
+/** What a failed attempt counts as at least: an endpoint that refuses at once is not a quick one. */
+const failedMs = 1_000
 /** Who lost every comparison for so long is tried once: without it, one slow answer would keep an endpoint away for a minute. */
 const forgottenMs = 1_000
 /** The share of its traffic that a new endpoint gets at once in slow start. */
@@ -24,6 +29,15 @@ export function observe(endpoint: Endpoint, rttMs: number, now: number): void {
   const decayed = endpoint.ewmaMs * weight
   endpoint.ewmaMs = rttMs > decayed ? rttMs : decayed + rttMs * (1 - weight)
   endpoint.ewmaAt = now
+}
+
+/**
+ * Takes an attempt that got no response into the average.
+ * @param spentMs from the attempt's begin
+ * @param now clock's ms
+ */
+export function observeFailure(endpoint: Endpoint, spentMs: number, now: number): void {
+  observe(endpoint, Math.max(spentMs, failedMs), now)
 }
 
 /** The response time to expect, in ms; it fades while nothing is sent, so that a slow endpoint gets another chance. */

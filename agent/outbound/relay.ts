@@ -2,7 +2,7 @@
 // outbound path, the steps in their order.
 
 import { cool } from '../balance/cool.ts'
-import { observe } from '../balance/load.ts'
+import { observe, observeFailure } from '../balance/load.ts'
 import type { Clock, Timer } from '../clock.ts'
 import type { AgentConfig } from '../config.ts'
 import { editRequest, editResponse, redirect } from '../edit/apply.ts'
@@ -184,7 +184,10 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
     fuse: {
       begin: (exchange) => fuseOf(exchange).begin(),
       succeed: (exchange, token) => fuseOf(exchange).succeed(token),
-      fail: (exchange, token) => fuseOf(exchange).fail(token),
+      fail: (exchange, token, isSilent) => {
+        if (isSilent) observeFailure(exchange.endpoint!, clock.now() - exchange.attemptAt, clock.now())
+        fuseOf(exchange).fail(token)
+      },
       abandon: (exchange, token) => fuseOf(exchange).abandon(token),
     },
     hop,

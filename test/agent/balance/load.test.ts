@@ -1,7 +1,7 @@
 // The load estimate behind P2C: peak EWMA on a clock of the test's own, and slow start.
 
 import { expect } from 'chai'
-import { ewmaScore, expectedMs, leastScore, observe, warmth } from '../../../agent/balance/load.ts'
+import { ewmaScore, expectedMs, leastScore, observe, observeFailure, warmth } from '../../../agent/balance/load.ts'
 import { endpoint } from '../../support/snapshot.ts'
 
 describe('balance load', () => {
@@ -23,10 +23,18 @@ describe('balance load', () => {
     expect(expectedMs(one, 11_000)).to.be.closeTo(500 / Math.E + 10 * (1 - 1 / Math.E), 1e-9)
   })
 
-  it('never expects less than a tenth of a millisecond', () => {
+  it('never expects less than a millisecond', () => {
     const one = endpoint('10.0.1.1')
     observe(one, 2, 1_000)
-    expect(expectedMs(one, 1e9)).to.equal(0.1)
+    expect(expectedMs(one, 1e9)).to.equal(1)
+  })
+
+  it('counts a refusal as a second, however quick it was, and a time-out as what it took', () => {
+    const one = endpoint('10.0.1.1')
+    observeFailure(one, 0.2, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(1_000)
+    observeFailure(one, 15_000, 1_000)
+    expect(expectedMs(one, 1_000)).to.equal(15_000)
   })
 
   it('multiplies by the requests in flight and the one to come', () => {
