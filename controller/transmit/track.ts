@@ -67,23 +67,19 @@ export function openTrack(): Track {
   let newest: readonly Encoded[] = []
 
   function advance(resources: readonly Encoded[]): boolean {
-    if (resources === newest) return false
-    const before = newest
+    const { came, went } = difference(newest, resources)
     newest = resources
-    const replaced = replacedIn(before, resources)
-    if (replaced !== null) return follow(replaced.filter((each) => put(idOf(each), each)).map(idOf))
-    const present = new Set<string>()
+    const names = new Set<string>()
     const ids: string[] = []
-    for (const each of resources) {
+    for (const each of came) {
       const id = idOf(each)
-      present.add(id)
+      names.add(id)
       if (put(id, each)) ids.push(id)
     }
-    if (lines.size > present.size) ids.push(...keepOnly(present))
-    return follow(ids)
-  }
-
-  function follow(ids: string[]): boolean {
+    for (const each of went) {
+      const id = idOf(each)
+      if (!names.has(id) && drop(id)) ids.push(id)
+    }
     if (ids.length === 0) return false
     serial++
     batches.clear()
@@ -101,14 +97,12 @@ export function openTrack(): Track {
     return true
   }
 
-  /** @returns what was removed */
-  function keepOnly(present: ReadonlySet<string>): string[] {
-    const gone = [...lines].filter(([id]) => !present.has(id))
-    for (const [id, { hash }] of gone) {
-      digest.remove(id, hash)
-      lines.delete(id)
-    }
-    return gone.map(([id]) => id)
+  /** @returns whether it was there */
+  function drop(id: string): boolean {
+    const held = lines.get(id)
+    if (held === undefined) return false
+    digest.remove(id, held.hash)
+    return lines.delete(id)
   }
 
   function remember(ids: string[]): void {
@@ -181,17 +175,20 @@ export function joinVersions(common: Track, node: Track): string {
   return createHash('sha256').update(`${common.version} ${node.version}`).digest('hex').slice(0, 16)
 }
 
-/** Those that stand where others of the same names stood; null: the lists differ in more than that. */
-function replacedIn(before: readonly Encoded[], after: readonly Encoded[]): Encoded[] | null {
-  if (before.length !== after.length) return null
-  const replaced: Encoded[] = []
-  for (let at = 0; at < after.length; at++) {
-    const [old, next] = [before[at]!, after[at]!]
-    if (old === next) continue
-    if (old.resource.kind !== next.resource.kind || old.resource.name !== next.resource.name) return null
-    replaced.push(next)
-  }
-  return replaced
+/**
+ * What is in one list and not in the other. Nearly all of a large list is the very same objects in the same order, and costs a
+ * glance.
+ */
+function difference(before: readonly Encoded[], after: readonly Encoded[]): { came: Encoded[]; went: Encoded[] } {
+  let start = 0
+  while (start < before.length && before[start] === after[start]) start++
+  let tail = 0
+  const longest = Math.min(before.length, after.length) - start
+  while (tail < longest && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++
+  const old = before.slice(start, before.length - tail)
+  const next = after.slice(start, after.length - tail)
+  const [olds, nexts] = [new Set(old), new Set(next)]
+  return { came: next.filter((each) => !olds.has(each)), went: old.filter((each) => !nexts.has(each)) }
 }
 
 function idOf({ resource }: Encoded): string {
