@@ -79,18 +79,23 @@ export interface ControllerProcess {
 }
 
 /** Starts the controller as in a cluster; it is not ready yet. */
-export function startController(kubeconfig: string, ports: { link: number; admin: number }): ControllerProcess {
+export function startController(kubeconfig: string, ports: { link: number; stats: number }): ControllerProcess {
   const command = [process.execPath, ...flagsOf('WEFT_BENCH_CONTROLLER_FLAGS'), join(root, 'controller/main.ts')]
-  const flags = ['--address', '127.0.0.1', '--port', `${ports.link}`, '--admin-port', `${ports.admin}`]
-  const child = launch('controller', [...command, ...flags, '--pod', 'weft-controller-0', '--log-level', 'warn'], {
-    cores: '',
-    env: { KUBECONFIG: kubeconfig },
-  })
+  const flags = ['--address', '127.0.0.1', '--port', `${ports.link}`, '--stats-port', `${ports.stats}`]
+  const others = ['--admin-port', '0', '--admission-port', '0']
+  const child = launch(
+    'controller',
+    [...command, ...flags, ...others, '--pod', 'weft-controller-0', '--log-level', 'warn'],
+    {
+      cores: '',
+      env: { KUBECONFIG: kubeconfig },
+    },
+  )
   return {
     child,
     port: ports.link,
     async get(path) {
-      const response = await fetch(`http://127.0.0.1:${ports.admin}${path}`)
+      const response = await fetch(`http://127.0.0.1:${ports.stats}${path}`)
       return { status: response.status, text: await response.text() }
     },
   }
@@ -104,11 +109,19 @@ function flagsOf(variable: string): string[] {
 /** Resolves when the controller serves agents. @returns milliseconds that it took */
 export async function untilReady(controller: ControllerProcess, limitMs = 120_000): Promise<number> {
   const startedAt = performance.now()
-  await until(
-    async () => (await controller.get('/readyz').catch(() => null))?.status === 200,
-    'the controller',
-    limitMs,
-  )
+  const { child } = controller
+  let hasEnded = false
+  void child.exited.then(() => {
+    hasEnded = true
+  })
+  const isReady = async () => {
+    if (hasEnded) throw new Error('it ended')
+    return (await controller.get('/readyz').catch(() => null))?.status === 200
+  }
+  await until(isReady, 'the controller', limitMs).catch(async (error: Error) => {
+    const said = await controller.get('/readyz').catch(() => ({ text: 'no answer' }))
+    throw new Error(`${error.message}: ${said.text}\n${child.printed().slice(-1000)}${child.complaints()}`)
+  })
   return performance.now() - startedAt
 }
 

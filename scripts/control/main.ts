@@ -115,7 +115,7 @@ async function run(options: Options, folder: string, closers: (() => unknown)[])
   say(`filling the API server: ${size.services} Services, ${size.endpoints} endpoints`)
   const api = await startApi(folder, size, live)
   closers.push(() => api.stop())
-  const ports = { link: await freePort(), admin: await freePort() }
+  const ports = { link: await freePort(), stats: await freePort() }
   const start = () => startController(api.kubeconfig, ports)
   const figures: Figure[] = []
   const wants = (name: keyof typeof row) => options.rows.includes(name)
