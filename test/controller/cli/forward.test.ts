@@ -12,6 +12,7 @@ describe('connections to pods', () => {
   let pages: Server
   let names: ReturnType<typeof createTcpServer>
   let forward: PortForward
+  const isMute = false
   const long = 'x'.repeat(200_000)
 
   before(async () => {
@@ -22,6 +23,10 @@ describe('connections to pods', () => {
     })
     names = createTcpServer((socket) => {
       socket.once('data', (bytes: Buffer) => {
+        if (isMute) {
+          socket.end()
+          return
+        }
         const { id, questions } = dns.streamDecode(bytes) as dns.DecodedPacket
         const [{ name, type }] = questions as [dns.Question]
         const answers: dns.Answer[] =
@@ -90,6 +95,11 @@ describe('connections to pods', () => {
     })
     expect(await askPod(forward.cluster, target, 'mesh.internal', 'SOA')).to.deep.include({
       rcode: 'NXDOMAIN',
+      hasAnswer: false,
+    })
+    isMute = true
+    expect(await askPod(forward.cluster, target, 'mesh.internal', 'SOA')).to.deep.include({
+      rcode: 'nothing',
       hasAnswer: false,
     })
     expect(forward.asked.at(-1)?.path).to.equal('/api/v1/namespaces/kube-system/pods/coredns-1/portforward?ports=53')
