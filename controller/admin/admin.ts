@@ -37,6 +37,8 @@ export function openAdmin(options: AdminOptions): Handler {
 function statsPages({ ledger, metrics }: AdminOptions): Pages {
   return {
     '/livez': () => text(200, 'ok'),
+    // The name that older probes ask for.
+    '/healthz': () => text(200, 'ok'),
     '/readyz': () => readiness(ledger.blockers()),
     '/metrics': async () => ({ status: 200, type: metrics.contentType, body: await metrics.text() }),
   }

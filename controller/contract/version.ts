@@ -1,10 +1,9 @@
 // Versions of the contract. An agent states the range it understands, the controller picks the newest that both know. This
 // release and the one before always have one in common, so that either may be upgraded first.
 //
-// | version | differs from the one before in                                                            |
-// | ------- | ------------------------------------------------------------------------------------------ |
-// | 1       |                                                                                            |
-// | 2       | addresses may be IPv6, `secondAddress` of mesh, services and workloads; `nodeLocal`; `hello` says where the replica takes reports |
+// 1: IPv4 alone.
+// 2: Addresses may be IPv6; mesh, services and workloads may have a `secondAddress`; policies may say `nodeLocal`; `hello` says
+//    where the replica takes reports.
 //
 // A change of messages.ts or resources.ts is a change of the newest version. Once that was released it takes a new version,
 // a step down in controller/transmit/older.ts and a recording in test/controller/contract; the oldest may go then.

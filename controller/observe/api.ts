@@ -14,6 +14,8 @@ export interface RequestOptions {
   signal?: AbortSignal
   /** For the whole request; 30 s if absent. */
   timeoutMs?: number
+  /** Until the answer begins; 30 s if absent: a write may have to wait for other people's webhooks. */
+  headersTimeoutMs?: number
 }
 
 export interface Api {
@@ -33,8 +35,8 @@ export interface Api {
 
 /** No answer of the API server that we ask for comes near this. */
 const bodyLimitBytes = 256 << 20
-/** An API server answers a page or accepts a watch within this, or is no longer at the other end of the connection. */
-const headersTimeoutMs = 10_000
+/** An API server accepts a watch within this, or is no longer at the other end of the connection. */
+const watchTimeoutMs = 10_000
 
 /** Opens the API server of a cluster. */
 export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
@@ -48,8 +50,7 @@ export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
       headers: { ...headers, ...contentType, accept: 'application/json', 'user-agent': userAgent },
       body,
       signal: options.signal ?? null,
-      // What takes longer as a whole, such as a list in one piece, may think longer, too.
-      headersTimeout: Math.max(headersTimeoutMs, (options.timeoutMs ?? 0) / 2),
+      headersTimeout: options.headersTimeoutMs ?? 30_000,
       bodyTimeout,
     })
   }
@@ -71,7 +72,7 @@ export function openApi(cluster: Cluster, userAgent = 'weft-controller'): Api {
   async function stream(path: string, query: Query, signal: AbortSignal): Promise<Readable> {
     const what = `watch ${path}`
     try {
-      const response = await open('GET', path, { query, signal }, 0)
+      const response = await open('GET', path, { query, signal, headersTimeoutMs: watchTimeoutMs }, 0)
       if (response.statusCode === 200) return response.body
       const text = await readText(response.body)
       throw refused(what, response.statusCode, response.headers['retry-after'], text)

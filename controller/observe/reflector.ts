@@ -54,9 +54,9 @@ const firstBackoffMs = 200
 const maxBackoffMs = 3000
 /** An API server that asks for patience gets it, within reason. */
 const maxAskedMs = 60_000
-/** The whole of a page; a list in one piece may take its time. */
-const pageTimeoutMs = 30_000
-const wholeTimeoutMs = 120_000
+/** A page begins soon, or the API server is no longer at the other end; a list in one piece may take its time. */
+const pageTimeouts = { headersTimeoutMs: 10_000, timeoutMs: 30_000 }
+const wholeTimeouts = { headersTimeoutMs: 60_000, timeoutMs: 120_000 }
 /** So many watches in a row that the server refused, or filled with what is no event: a new list is due. */
 const watchesLimit = 3
 /** So many lists in a row that are older than what we have seen are no lagging server: the cluster was restored from a backup. */
@@ -140,7 +140,7 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
       const page: ListPage<T> = await api.request('GET', path, {
         query: { limit, continue: token },
         signal: stopping.signal,
-        timeoutMs: limit === undefined ? wholeTimeoutMs : pageTimeoutMs,
+        ...(limit === undefined ? wholeTimeouts : pageTimeouts),
       })
       for (const item of page.items ?? []) {
         const kept = accept(item)

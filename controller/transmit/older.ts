@@ -10,7 +10,7 @@ import type { Encoded } from '../translate/translate.ts'
 type Step = (resource: Resource) => Resource | null
 
 /** By the version that they lead to. */
-const steps: Readonly<Record<number, Step>> = { 1: withoutIpv6 }
+const steps: Readonly<Record<number, Step>> = { 1: asVersion1 }
 
 /** What was said in older versions, kept as long as the resource itself: it is translated once, whatever the number of agents. */
 const said = new WeakMap<Encoded, Map<number, string | null>>()
@@ -42,7 +42,7 @@ export function toVersion(resource: Resource, version: number): Resource | null 
 }
 
 /** Version 1 knows IPv4 alone, one address of each thing, and no endpoints that are for their own node only. */
-function withoutIpv6(resource: Resource): Resource | null {
+function asVersion1(resource: Resource): Resource | null {
   switch (resource.kind) {
     case 'mesh':
       return onlyIpv4(resource)

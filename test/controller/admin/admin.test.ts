@@ -113,7 +113,7 @@ describe('stats and admin port', () => {
 
   it('is alive whatever is missing', async () => {
     blockers = ['listing Pod']
-    expect(await get('/livez')).to.deep.equal({ status: 200, text: 'ok\n' })
+    for (const path of ['/livez', '/healthz']) expect(await get(path)).to.deep.equal({ status: 200, text: 'ok\n' })
   })
 
   it('is ready when nothing is missing, and names what is', async () => {
