@@ -12,7 +12,7 @@ describe('connections to pods', () => {
   let pages: Server
   let names: ReturnType<typeof createTcpServer>
   let forward: PortForward
-  const isMute = false
+  let isMute = false
   const long = 'x'.repeat(200_000)
 
   before(async () => {
