@@ -11,12 +11,13 @@ import { evaluate } from './pod.ts'
 const accounts = ['ada', 'bea', 'cem', 'dov']
 /** Pods at a time: as many as there are addresses to have. */
 const width = 8
+const tools = process.env['WEFT_TOOLS_IMAGE'] ?? ''
 const churns = Number(process.env['WEFT_CHURNS'] ?? 200)
 
 /** Calls at once, over and over for a little while, and leaves without a word. */
 const program = `
   import http from 'node:http'
-  const headers = { 'x-mark': process.env.MARK }
+  const headers = { host: 'echo-mesh.fleet:8080', 'x-mark': process.env.MARK }
   const ask = () => new Promise((resolve) => {
     const request = http.get(process.env.URL, { agent: false, headers, timeout: 5000 }, (response) => {
       response.resume().on('end', () => resolve(response.statusCode))
@@ -74,11 +75,26 @@ describeOnBed('addresses that pass from pod to pod', function () {
       { name: 'MARK', value: `churn-${at}-${name}` },
       { name: 'URL', value: `http://${address}:8080/` },
     ]
+    if (tools !== '') {
+      // Lighter than Node, so that addresses pass on more quickly.
+      const url = `http://${address}:8080/`
+      const headers = ['-H', 'host: echo-mesh.fleet:8080', '-H', `x-mark: churn-${at}-${name}`]
+      spec.containers[0].image = tools
+      spec.containers[0].command = ['curl', '-s', '-m', '5', '-o', '/dev/null', ...headers, url, url, url, url, url]
+    }
     spec.nodeSelector = { 'kubernetes.io/hostname': node }
     spec.restartPolicy = 'Never'
     spec.terminationGracePeriodSeconds = 0
     const metadata = { namespace: 'visitors', name: `churn-${at}`, labels: { app: 'churn' } }
     return { apiVersion: 'v1', kind: 'Pod', metadata, spec }
+  }
+
+  /** Adds who has which address. */
+  function noteOwners(owners: Map<string, Set<string>>, all: Body[]): void {
+    for (const { status, spec } of all) {
+      if (!status.podIP) continue
+      owners.set(status.podIP, (owners.get(status.podIP) ?? new Set()).add(spec.serviceAccountName))
+    }
   }
 
   /** Lets pods come and go, as many at a time as there are addresses. @returns which accounts had each address */
@@ -89,10 +105,7 @@ describeOnBed('addresses that pass from pod to pod', function () {
     let next = 0
     while (next < churns || alive.size > 0) {
       const all: Body[] = await list('visitors', 'pods', '-l', 'app=churn')
-      for (const { status, spec } of all) {
-        if (!status.podIP) continue
-        owners.set(status.podIP, (owners.get(status.podIP) ?? new Set()).add(spec.serviceAccountName))
-      }
+      noteOwners(owners, all)
       const over = all.filter(({ status }) => status.phase === 'Succeeded' || status.phase === 'Failed')
       const names: string[] = over.map(({ metadata }) => metadata.name).filter((name) => alive.delete(name))
       if (names.length > 0) await kubectl(['delete', 'pods', '-n', 'visitors', ...names, '--wait=false'])
@@ -102,7 +115,7 @@ describeOnBed('addresses that pass from pod to pod', function () {
         fresh.push(churnPod(next++, address))
       }
       if (fresh.length > 0) await apply(...fresh)
-      else await new Promise((resolve) => setTimeout(resolve, 100))
+      else await new Promise((resolve) => setTimeout(resolve, 300))
     }
     return owners
   }

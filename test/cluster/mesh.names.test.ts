@@ -4,8 +4,8 @@
 import { expect } from 'chai'
 import { until } from '../support/until.ts'
 import { openFleet } from './fleet.ts'
-import { apply, type Body, kubectl, list, run, weft } from './kubectl.ts'
-import { openShop, withMesh } from './mesh.ts'
+import { apply, type Body, kubectl, list, run } from './kubectl.ts'
+import { openNames, openShop, withMesh } from './mesh.ts'
 
 const tools = process.env['WEFT_TOOLS_IMAGE'] ?? ''
 const suite = tools === '' ? describe.skip : describe
@@ -18,15 +18,24 @@ suite('names on a cluster (WEFT_TOOLS_IMAGE names an image with curl, dig and ge
 
   before(async function () {
     this.timeout(240_000)
-    const dns = await weft('dns', 'install', '--yes')
-    expect(dns.code, `weft dns install: ${dns.errors}${dns.out}`).to.equal(0)
     await Promise.all([openShop(mesh()), openFleet()])
+    await openNames()
     const toolsIn = (namespace: string): Body => ({
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: { namespace, name: 'tools' },
       spec: {
-        containers: [{ name: 'main', image: tools, imagePullPolicy: 'IfNotPresent', command: ['sleep', '1000000'] }],
+        containers: [
+          {
+            name: 'main',
+            image: tools,
+            imagePullPolicy: 'IfNotPresent',
+            command: ['sleep', '1000000'],
+            securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+          },
+        ],
+        // The shop's namespace admits nothing less.
+        securityContext: { runAsNonRoot: true, runAsUser: 65_532, seccompProfile: { type: 'RuntimeDefault' } },
         terminationGracePeriodSeconds: 0,
       },
     })

@@ -165,8 +165,8 @@ describe('SMI conformance on a cluster', function () {
     })
 
     /** Which pods answer a number of requests on one kept connection. */
-    const answered = async (most: number, url = urlOf('app-svc')) => {
-      const result = await callFrom(a, url, most)
+    const answered = async (most: number, url = urlOf('app-svc'), pauseMs = 0) => {
+      const result = await callFrom(a, url, most, { pauseMs })
       expect(result.failed, failuresOf(result)).to.equal(0)
       const of = (app: string) =>
         Object.entries(result.pods).reduce((sum, [pod, { count }]) => sum + (pod.startsWith(`${app}-`) ? count : 0), 0)
@@ -174,7 +174,7 @@ describe('SMI conformance on a cluster', function () {
     }
 
     it('none: requests of one kept connection reach all pods of the Service', async () => {
-      expect((await answered(120)).pods).to.equal(3)
+      expect((await answered(120, urlOf('app-svc'), 20)).pods).to.equal(3)
     })
 
     for (const version of ['v1alpha1', 'v1alpha2', 'v1alpha3', 'v1alpha4']) {
@@ -195,7 +195,7 @@ describe('SMI conformance on a cluster', function () {
 
     it('takes a Host with a trailing dot and a port', async () => {
       const host = `app-svc-mesh.${space}.svc.cluster.local.`
-      expect((await answered(60, `http://${host}:${port}/call`)).pods).to.equal(3)
+      expect((await answered(120, `http://${host}:${port}/call`, 20)).pods).to.equal(3)
     })
   })
 })

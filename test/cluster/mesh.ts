@@ -7,7 +7,7 @@ import { join, relative } from 'node:path'
 import { stringify } from 'yaml'
 import { root } from '../../scripts/local/environment.ts'
 import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
-import { apply, type Body, kubectl, list, pods, type Ran, rolledOut, run } from './kubectl.ts'
+import { apply, type Body, kubectl, list, pods, type Ran, rolledOut, run, weft } from './kubectl.ts'
 
 export const agentLabel = 'app.kubernetes.io/name=weft-agent'
 export const controllerLabel = 'app.kubernetes.io/name=weft-controller'
@@ -33,6 +33,12 @@ export interface Installed {
 }
 
 let installed: Promise<Installed> | undefined
+let dnsData: object | undefined
+
+/** What stood in CoreDNS's ConfigMap before there was a mesh. */
+export function originalDns(): object | undefined {
+  return dnsData
+}
 
 /** Gives a suite the mesh: installs it before the first of them. */
 export function withMesh(): () => Installed {
@@ -57,6 +63,8 @@ async function install(): Promise<Installed> {
   for (const name of ['weft-system', 'shop']) {
     if (namespaces.includes(name)) throw new Error(`the cluster has a namespace ${name}: name one that nobody uses`)
   }
+  const [dns] = await list('kube-system', 'configmaps', '--field-selector=metadata.name=coredns')
+  dnsData = dns?.data
   const manifests = manifestsOf(image)
   const start = performance.now()
   const applied = await run('kubectl', ['apply', '-k', manifests])
@@ -68,7 +76,7 @@ async function install(): Promise<Installed> {
 
 /** The folder to apply for an image: the base, or an overlay that names the image. */
 export function manifestsOf(name: string, folder = join(root, 'manifests/base')): string {
-  if (name === 'weft:dev') return folder
+  if (name === '' || name === 'weft:dev') return folder
   const overlay = mkdtempSync(join(tmpdir(), 'weft-cluster-'))
   const tag = name.lastIndexOf(':')
   const images = [{ name: 'weft', newName: name.slice(0, tag), newTag: name.slice(tag + 1) }]
@@ -100,6 +108,12 @@ function pin(object: Manifest, node: string): Manifest {
     container.image = image
   }
   return copy
+}
+
+/** Lets the cluster's DNS know the mesh domain; a Service must be in the mesh, for the kubelet takes a minute to tell CoreDNS. */
+export async function openNames(): Promise<void> {
+  const { code, out, errors } = await weft('dns', 'install', '--yes')
+  if (code !== 0) throw new Error(`weft dns install: ${errors}${out}`)
 }
 
 /** The split between two versions of reviews, in percent. */

@@ -5,8 +5,8 @@ import { expect } from 'chai'
 import { until } from '../support/until.ts'
 import { capture, describeOnBed } from './bed.ts'
 import { callers, echo, openFleet } from './fleet.ts'
-import { kubectl, pods, rolledOut, weft } from './kubectl.ts'
-import { agentLabel, agentOn, figure, openShop, withMesh } from './mesh.ts'
+import { kubectl, pods, rolledOut } from './kubectl.ts'
+import { agentLabel, agentOn, figure, openNames, openShop, withMesh } from './mesh.ts'
 import { callFrom, evaluate, failuresOf, type Place } from './pod.ts'
 
 const logs = (isOn: boolean) => {
@@ -36,10 +36,9 @@ describe('the way of a request on a cluster', function () {
 
   before(async function () {
     this.timeout(240_000)
-    const dns = await weft('dns', 'install', '--yes')
-    expect(dns.code, `weft dns install: ${dns.errors}${dns.out}`).to.equal(0)
     await logs(true)
     await Promise.all([openShop(mesh()), openFleet()])
+    await openNames()
     await rolledOut('weft-system', 'daemonset/weft-agent')
     places = await callers()
     const found = await pods('visitors', 'app=caller')
