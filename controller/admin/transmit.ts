@@ -37,7 +37,7 @@ export function transmitMetrics(
   })
   gauge(
     'weft_controller_agent_lag_seconds',
-    'For how long an agent with a session here has not had the newest snapshot in force; 0: it has',
+    'For how long an agent with a session here has not said to have the newest snapshot in force; they gather what they say for up to 3 s',
     ['node'],
     (set) => {
       for (const { node, lagMs } of connected()) set.set({ node }, lagMs / 1000)
