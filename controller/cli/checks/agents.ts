@@ -31,17 +31,23 @@ interface LabelledNode {
   metadata: { name: string; labels?: Record<string, string> }
 }
 
+/** Whether a DaemonSet for Linux can run on a node: not on Windows, nor where there is no machine behind it. */
+function takesAgents({ metadata: { labels = {} } }: LabelledNode): boolean {
+  const isLinux = (labels['kubernetes.io/os'] ?? 'linux') === 'linux'
+  return isLinux && labels['type'] !== 'virtual-kubelet' && labels['eks.amazonaws.com/compute-type'] !== 'fargate'
+}
+
 /** Nodes without a ready agent: clients on them reach nothing of the mesh, pods on them are not reached. */
 export function checkNodes(world: World, { nodes, services }: Topology, namespace: string): Check[] {
-  const isLinux = ({ metadata }: LabelledNode) => (metadata.labels?.['kubernetes.io/os'] ?? 'linux') === 'linux'
-  const linux = new Set([...world.nodes.values()].filter(isLinux).map(({ metadata }) => metadata.name))
-  const bare = nodes.filter(({ name, agent }) => agent === '' && linux.has(name)).map(({ name }) => name)
+  const expected = new Set([...world.nodes.values()].filter(takesAgents).map(({ metadata }) => metadata.name))
+  const without = nodes.filter(({ agent }) => agent === '').map(({ name }) => name)
+  const bare = without.filter((name) => expected.has(name))
   const used = new Set(
     services.flatMap(({ isEnrolled, ports }) =>
       isEnrolled ? ports.flatMap(({ endpoints }) => endpoints.map(({ node }) => node)) : [],
     ),
   )
-  const meshed = bare.filter((name) => used.has(name))
+  const meshed = without.filter((name) => used.has(name))
   const hint = `kubectl -n ${namespace} get pods -o wide -l app.kubernetes.io/name=weft-agent, and see what keeps one from starting there`
   return [
     check(category, 'every node has a ready agent', shorten(bare), hint),

@@ -200,7 +200,11 @@ describe('checks of controller and agents', () => {
       '{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: weft-system, labels: {app.kubernetes.io/name: weft-agent}}, spec: {nodeName: node1}, status: {podIP: 10.1.9.9, phase: Running, conditions: [{type: Ready, status: "True"}]}}'
     const node = (name: string, os = 'linux') =>
       `{apiVersion: v1, kind: Node, metadata: {name: ${name}, labels: {kubernetes.io/os: ${os}}}}`
-    const text = [shop({ name: 'web' }), node('node1'), node('idle'), node('windows1', 'windows')].join('\n---\n')
+    const fargate =
+      '{apiVersion: v1, kind: Node, metadata: {name: f, labels: {eks.amazonaws.com/compute-type: fargate}}}'
+    const text = [shop({ name: 'web' }), node('node1'), node('idle'), node('windows1', 'windows'), fargate].join(
+      '\n---\n',
+    )
     const run = (yaml: string) => {
       const world = worldOf(yaml)
       return bad(checkNodes(world, passOf(world).topology, 'weft-system'))

@@ -8,6 +8,7 @@ import { emptyWorld, type World } from '../../../controller/observe/world.ts'
 import type { Pass } from '../../../controller/pipeline.ts'
 import { defaultSettings } from '../../../controller/resolve/settings.ts'
 import type { DesiredService } from '../../../controller/translate/desired.ts'
+import type { DesiredPolicy } from '../../../controller/translate/lock.ts'
 import type { Notice } from '../../../controller/update/events.ts'
 import { openUpdater, type Updater } from '../../../controller/update/updater.ts'
 import { type FakeServer, json, refuse, startFakeServer } from '../../support/fakeserver.ts'
@@ -130,6 +131,29 @@ describe('updater', () => {
     const failures = updater.failures
     await new Promise((resolve) => setTimeout(resolve, 50))
     expect(updater.failures).to.equal(failures)
+  })
+
+  it('writes locks, and shows on the Service that one is refused', async () => {
+    const path = '/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies'
+    const { metadata } = alias('web')
+    const policy: DesiredPolicy = {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { ...metadata, name: 'weft-lock-web', ownerReferences: metadata.ownerReferences! },
+      spec: { podSelector: {}, policyTypes: ['Ingress'], ingress: [] },
+    }
+    const next = pass([])
+    next.translation.policies = [policy]
+    refusals.set('weft-lock-web', 403)
+    updater.update(next)
+    updater.lead(true)
+    const event = () => server.requests.find(({ url }) => url.pathname === '/api/v1/namespaces/shop/events')
+    await until(() => event() !== undefined)
+    expect(event()!.body).to.deep.include({ reason: 'LockNotWritten', type: 'Warning' })
+    expect(event()!.body).to.have.nested.property('involvedObject.uid', 'uid-web')
+    refusals.clear()
+    await until(() => updater.writes.get('create NetworkPolicy') === 1)
+    expect(written.filter(({ name }) => name === 'weft-lock-web').at(-1)).to.deep.include({ method: 'POST', path })
   })
 
   it('takes a conflict for news to come, not for a failure', async () => {
