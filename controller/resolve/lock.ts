@@ -2,7 +2,7 @@
 // by the Services' plain names, which mode `deny` alone does not.
 
 import type { Key } from '../contract/resources.ts'
-import type { Namespace, ObjectRef } from '../observe/objects.ts'
+import type { Meta, Namespace, ObjectRef } from '../observe/objects.ts'
 import type { World } from '../observe/world.ts'
 import { labels, manager, nameOf, namespaceOf, toKey } from './names.ts'
 import { type Problems, quote } from './problem.ts'
@@ -57,7 +57,7 @@ export function chooseLocks(enrolled: readonly ReadService[], world: World): Loc
     }
     const name = prefix + nameOf(node.key)
     const other = world.policies.get(toKey(namespace, name))
-    if (other !== undefined && !isLock(other.metadata, node.key)) {
+    if (other !== undefined && !isLockOf(other.metadata, nameOf(node.key))) {
       problems.error(
         'LockNameTaken',
         'metadata.name',
@@ -70,6 +70,14 @@ export function chooseLocks(enrolled: readonly ReadService[], world: World): Loc
   return locks.sort((a, b) => (a.service < b.service ? -1 : 1))
 }
 
-function isLock({ labels: own = {} }: { labels?: Record<string, string> }, service: Key): boolean {
-  return own[labels.managedBy] === manager && own[labels.service] === nameOf(service)
+/**
+ * Whether a NetworkPolicy is the lock of a Service.
+ * @param service its bare name; absent: of any
+ */
+export function isLockOf({ name, labels: own = {}, ownerReferences = [] }: Meta, service?: string): boolean {
+  const labelled = own[labels.managedBy] === manager ? own[labels.service] : undefined
+  // Somebody may have taken our labels off.
+  const owner = ownerReferences.find((each) => each.kind === 'Service' && name === prefix + each.name)?.name
+  const found = labelled ?? owner
+  return found !== undefined && (service === undefined || found === service)
 }

@@ -3,7 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { keyOf, type NetworkPolicy } from '../observe/objects.ts'
-import { labels, manager } from '../resolve/names.ts'
+import { isLockOf } from '../resolve/lock.ts'
 import type { DesiredPolicy } from '../translate/lock.ts'
 
 export type LockStep = { kind: 'NetworkPolicy'; key: string } & (
@@ -22,21 +22,17 @@ export function planLocks(
   const close = desired.flatMap((each) => stepFor(each, actual.get(keyOf(each))))
   const open: LockStep[] = []
   for (const [key, policy] of actual) {
-    if (wanted.has(key) || !isOurLock(policy) || policy.metadata.deletionTimestamp !== undefined) continue
+    if (wanted.has(key) || !isLockOf(policy.metadata) || policy.metadata.deletionTimestamp !== undefined) continue
     open.push({ kind: 'NetworkPolicy', verb: 'delete', key, actual: policy })
   }
   return { close, open }
 }
 
-/** Whether the controller wrote a NetworkPolicy: what manifests install for the mesh's own namespace names no Service. */
-export function isOurLock({ metadata }: NetworkPolicy): boolean {
-  return metadata.labels?.[labels.managedBy] === manager && metadata.labels[labels.service] !== undefined
-}
-
 function stepFor(desired: DesiredPolicy, actual: NetworkPolicy | undefined): LockStep[] {
   const key = keyOf(desired)
   if (actual === undefined) return [{ kind: 'NetworkPolicy', verb: 'create', key, desired }]
-  if (!isOurLock(actual) || actual.metadata.deletionTimestamp !== undefined) return []
+  // What manifests install for the mesh's own namespace names no Service, and is never ours.
+  if (!isLockOf(actual.metadata) || actual.metadata.deletionTimestamp !== undefined) return []
   const { labels: own, ownerReferences } = desired.metadata
   const metadata = { ...actual.metadata, labels: { ...actual.metadata.labels, ...own }, ownerReferences }
   const body: NetworkPolicy = { ...actual, metadata, spec: desired.spec }

@@ -188,6 +188,23 @@ eachCluster(
         expect((await as('weft-controller', 'DELETE', `${locks}/lock`)).status).to.equal(200)
       })
 
+      it('lets it put right what somebody took its label off', async () => {
+        const { body } = await cluster.test.request('GET', `${services()}/reviews`)
+        const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name: 'reviews', uid: body.metadata.uid }]
+        const { metadata, spec } = alias('reviews-mesh', undefined, {})
+        const stripped = { metadata: { ...metadata, ownerReferences }, spec }
+        const { body: made } = await cluster.test.request('POST', services(), stripped)
+        made.metadata.labels = ours
+        const put = await as('weft-controller', 'PUT', `${services()}/reviews-mesh`, made)
+        expect(put.status, JSON.stringify(put.body)).to.equal(200)
+        expect((await as('weft-controller', 'DELETE', `${services()}/reviews-mesh`)).status).to.equal(200)
+        const annotations = { 'weft.dev/uid': 'x' }
+        const shadow = { metadata: { name: 'shadow-stripped', annotations }, spec: { ports: [{ port: 80 }] } }
+        await cluster.test.request('POST', services('weft-system'), shadow)
+        const gone = await as('weft-controller', 'DELETE', `${services('weft-system')}/shadow-stripped`)
+        expect(gone.status, JSON.stringify(gone.body)).to.equal(200)
+      })
+
       it("keeps it from a user's Service, even if it calls it its own", async () => {
         const { body } = await cluster.test.request('GET', `${services()}/reviews`)
         const only = /writes only Services and NetworkPolicies with the label/

@@ -105,6 +105,20 @@ describe('locks', () => {
     expect(none).to.deep.equal([])
   })
 
+  it('are known by their owner where somebody took the labels off', () => {
+    const stripped = foreign('{}').replace(
+      'labels: {}',
+      'ownerReferences: [{apiVersion: v1, kind: Service, name: web, uid: service-web}]',
+    )
+    expect(run(namespace('enabled'), web, stripped)).to.deep.include({
+      problems: [],
+      steps: ['replace shop/weft-lock-web'],
+    })
+    expect(run(namespace('disabled'), web, stripped).steps).to.deep.equal(['delete shop/weft-lock-web'])
+    const other = stripped.replace('name: weft-lock-web', 'name: mine')
+    expect(run(namespace('disabled'), web, other).steps).to.deep.equal([])
+  })
+
   it('go with the label, and no other policy does', () => {
     const ours = '{app.kubernetes.io/managed-by: weft, weft.dev/service: web, weft.dev/namespace: shop}'
     expect(run(namespace('disabled'), web, foreign(ours)).steps).to.deep.equal(['delete shop/weft-lock-web'])
