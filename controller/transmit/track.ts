@@ -47,8 +47,12 @@ export interface Track {
   readonly encoded: number
 }
 
-/** How many changes of single resources are remembered: beyond that a full snapshot is the shorter way. */
-const historyLimit = 20_000
+/**
+ * How many changes of single resources are remembered: as many as there are resources, for then a full snapshot is the shorter
+ * way, but at least and at most these.
+ */
+const leastRemembered = 100
+const mostRemembered = 20_000
 
 interface Change {
   serial: number
@@ -108,8 +112,9 @@ export function openTrack(): Track {
   function remember(ids: string[]): void {
     history.push({ serial, ids })
     remembered += ids.length
+    const limit = Math.min(mostRemembered, Math.max(leastRemembered, lines.size))
     let from = 0
-    while (remembered > historyLimit && from < history.length) remembered -= history[from++]!.ids.length
+    while (remembered > limit && from < history.length) remembered -= history[from++]!.ids.length
     if (from > 0) history = history.slice(from)
   }
 

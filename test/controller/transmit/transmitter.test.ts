@@ -137,7 +137,7 @@ describe('transmitter', () => {
       )
     }
     const taken = state('agent-1').transactions
-    const last = round + 10
+    const last = round + 3
     let newest: Encoded[] = []
     for (; round < last; round++) {
       newest = bulk()
