@@ -18,7 +18,8 @@ function refusal(args: string[], environment: Record<string, string> = {}): stri
 describe('controller configuration', () => {
   it('has defaults for everything', () => {
     const config = readConfig([], {})
-    expect(config).to.include({ address: '0.0.0.0', port: 15010, adminPort: 15020, logLevel: 'info' })
+    expect(config).to.include({ address: '', port: 15010, statsPort: 15020, logLevel: 'info' })
+    expect(config).to.include({ adminPort: 15000, adminAddress: '127.0.0.1' })
     expect(config.settings).to.deep.equal(defaultSettings)
     expect(config.lease).to.deep.equal({ leaseMs: 15_000, renewMs: 10_000, retryMs: 2000 })
     expect(Object.isFrozen(config) && Object.isFrozen(config.settings)).to.equal(true)
@@ -81,7 +82,8 @@ describe('controller configuration', () => {
     [['extra'], {}, 'too many arguments'],
     [['--port'], {}, 'argument missing'],
     [['--port', '70000'], {}, "--port: '70000' is not a whole number from 0 to 65535"],
-    [['--port', '15020'], {}, '--admin-port: port 15020 is also --port'],
+    [['--port', '15020'], {}, '--stats-port: port 15020 is also --port'],
+    [['--admin-port', '15020'], {}, '--admin-port: port 15020 is also --stats-port'],
     [[], { WEFT_MESH_PORTS: '9-1' }, "WEFT_MESH_PORTS: '9-1' is not a range: its first port is above its last"],
     [['--mesh-ports', '16384'], {}, "--mesh-ports: '16384' is not a range such as 16384-32767"],
     [['--default-access', 'maybe'], {}, "--default-access: 'maybe' is not one of allow, deny"],
