@@ -40,10 +40,10 @@ export function runs(program: string, serviceAccountName: string): Body {
         workingDir: '/app',
         env: [fromField('POD', 'metadata.name'), fromField('NODE', 'spec.nodeName')],
         resources: { requests: { cpu: '10m', memory: '32Mi' } },
-        volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
+        volumeMounts: [{ name: 'scratch', mountPath: '/scratch' }],
       },
     ],
-    volumes: [{ name: 'tmp', emptyDir: {} }],
+    volumes: [{ name: 'scratch', emptyDir: {} }],
   }
 }
 

@@ -70,9 +70,9 @@ export async function startLoad(
 
 let loads = 0
 
-/** Starts a program of this folder in a pod, apart from the exec that starts it. Its files lie in the pod's /tmp. */
+/** Starts a program of this folder in a pod, apart from the exec that starts it. Its files lie in the pod's /scratch. */
 async function detach<R>({ namespace, pod }: Place, source: string, options: object): Promise<Load<R>> {
-  const base = `/tmp/load-${process.pid}-${loads++}`
+  const base = `/scratch/load-${process.pid}-${loads++}`
   const files = { stopFile: `${base}.stop`, resultFile: `${base}.json` }
   const script = `
     import { spawn } from 'node:child_process'
