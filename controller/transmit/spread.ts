@@ -22,6 +22,11 @@ export interface SpreadOptions {
 const roundMs = 20_000
 /** Of what is too much so many go in a round: whoever comes back to the same replica is not sent away at once. */
 const roundShare = 0.5
+/**
+ * Where letting go does not help, because the network leads agents back (it prefers near endpoints, say), it becomes rare: each
+ * agent that comes back costs a full snapshot.
+ */
+const mostPatience = 64
 /** A share that differs from others by chance is left alone. */
 const tolerance = 0.1
 const leastExcess = 2
@@ -35,13 +40,19 @@ export function startSpread(options: SpreadOptions): () => Promise<void> {
   const stopping = new AbortController()
 
   async function run(): Promise<void> {
+    let patience = 1
+    let before: { sessions: number; count: number } | null = null
     for (;;) {
-      await clock.sleep(roundMs * (0.5 + clock.random()), stopping.signal)
+      await clock.sleep(patience * roundMs * (0.5 + clock.random()), stopping.signal)
       if (stopping.signal.aborted) return
       const world = options.world()
       const sessions = options.sessions()
       const replicas = countReplicas(world, settings.namespace)
       const count = excess(sessions, countAgents(world, settings), replicas)
+      // Of those that are sent away half come back where there are two replicas, fewer where there are more.
+      const isInVain = count > 0 && before !== null && sessions > before.sessions - before.count / 4
+      patience = isInVain ? Math.min(patience * 2, mostPatience) : 1
+      before = count === 0 ? null : { sessions, count }
       if (count === 0) continue
       log.info({ sessions, replicas, count }, 'this replica has more than its share of agents, letting some go')
       options.shed(count, roundMs / 2)

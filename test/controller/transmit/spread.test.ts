@@ -101,6 +101,10 @@ describe('spread', () => {
     sessions = 5
     await clock.run(60_000)
     expect(sheds).to.have.length(1)
+    // The network leads them all back to where they were: ever fewer are sent away.
+    sessions = 10
+    await clock.run(20_000 * (1 + 2 + 4 + 8 + 16), 20_000)
+    expect(sheds).to.have.length(6)
     await stop()
   })
 })
