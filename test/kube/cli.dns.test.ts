@@ -184,6 +184,11 @@ eachCluster(
         await cluster.objects.patch(`/api/v1/namespaces/kube-system/pods/${name}/status`, { status: { conditions } })
       }
       const state = await readDns(cluster.api, mesh)
+      // Suites share the real API server, with whatever aliases the others have left there.
+      const before = await cluster.test.request('GET', '/api/v1/services?labelSelector=weft.dev/service')
+      for (const { metadata } of before.body.items) {
+        await cluster.objects.remove(`/api/v1/namespaces/${metadata.namespace}/services/${metadata.name}`)
+      }
       const asked: string[] = []
       let early = 1
       const ask: Ask = async ({ name }, question, type) => {
