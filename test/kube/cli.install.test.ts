@@ -203,10 +203,12 @@ eachCluster(
         metadata: { name: 'web-mesh', labels: ours },
         spec: { type: 'ExternalName', externalName: 'weft.weft-system.svc.cluster.local' },
       })
+      const { body: web } = await cluster.test.request('GET', '/api/v1/namespaces/shop/services/web')
+      const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name: 'web', uid: web.metadata.uid }]
       await cluster.objects.create<Body>('/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies', {
         apiVersion: 'networking.k8s.io/v1',
         kind: 'NetworkPolicy',
-        metadata: { name: 'weft-lock-web', labels: ours },
+        metadata: { name: 'weft-lock-web', ownerReferences },
         spec: { podSelector: {} },
       })
       await cluster.objects.split('shop', 'canary', 'web', { web: 1 })

@@ -4,7 +4,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasStatus } from '../../errors.ts'
 import type { Api } from '../../observe/api.ts'
+import type { Meta, Service } from '../../observe/objects.ts'
+import { isOurs } from '../../resolve/enrol.ts'
+import { isLockOf } from '../../resolve/lock.ts'
 import { labels, manager } from '../../resolve/names.ts'
+import type { Settings } from '../../resolve/settings.ts'
 import { Exit, exits } from '../exits.ts'
 import type { Manifest } from './manifests.ts'
 
@@ -38,9 +42,11 @@ export interface Removals {
 const part = 'app.kubernetes.io/part-of=weft'
 const ours = `${labels.managedBy}=${manager}`
 
+const serviceKind = kind('v1', 'Service', 'services')
+const policyKind = kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies')
 const scatteredKinds: Kind[] = [
-  kind('v1', 'Service', 'services'),
-  kind('networking.k8s.io/v1', 'NetworkPolicy', 'networkpolicies'),
+  serviceKind,
+  policyKind,
   kind('rbac.authorization.k8s.io/v1', 'Role', 'roles'),
   kind('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings'),
   kind('v1', 'ServiceAccount', 'serviceaccounts'),
@@ -70,11 +76,13 @@ function rootOf({ apiVersion }: Kind): string {
 
 /**
  * Finds everything of ours.
- * @param namespace the mesh's own
+ * @param settings the controller's: they say how it names what it writes
  * @throws ApiError
  */
-export async function findOurs(api: Api, namespace: string): Promise<Removals> {
+export async function findOurs(api: Api, settings: Settings): Promise<Removals> {
+  const { namespace } = settings
   const lists = await Promise.all(scatteredKinds.map((each) => listOurs(api, each)))
+  lists.push(await listUnlabelled(api, settings, new Set(lists.flat().map(({ path }) => path))))
   const isInside = ({ object }: Removal) => object.metadata.namespace === namespace
   // coredns-custom may hold what is not ours: it goes with the block in it.
   const isDns = ({ object }: Removal) => object.kind === 'ConfigMap' && object.metadata.name === 'coredns-custom'
@@ -99,17 +107,34 @@ export async function findOurs(api: Api, namespace: string): Promise<Removals> {
 async function listOurs(api: Api, each: Kind): Promise<Removal[]> {
   const found = new Map<string, Removal>()
   for (const labelSelector of [part, ours]) {
-    for (const { metadata } of await list(api, `${rootOf(each)}/${each.plural}`, { labelSelector })) {
-      const { name, namespace, labels: own } = metadata
-      const scope = namespace === undefined ? '' : `/namespaces/${namespace}`
-      const path = `${rootOf(each)}${scope}/${each.plural}/${name}`
-      const place = namespace === undefined ? {} : { namespace }
-      const kept = own === undefined ? {} : { labels: own }
-      const object = { apiVersion: each.apiVersion, kind: each.kind, metadata: { name, ...place, ...kept } }
-      found.set(path, { path, object })
+    for (const object of await list(api, `${rootOf(each)}/${each.plural}`, { labelSelector })) {
+      const removal = removalOf(each, object)
+      found.set(removal.path, removal)
     }
   }
   return [...found.values()]
+}
+
+/** Aliases and locks whose labels somebody took off, as the controller knows them. */
+async function listUnlabelled(api: Api, settings: Settings, known: ReadonlySet<string>): Promise<Removal[]> {
+  const all = async (each: Kind, isOne: (object: Manifest) => boolean) => {
+    const objects = await list(api, `${rootOf(each)}/${each.plural}`)
+    return objects.filter(isOne).map((object) => removalOf(each, object))
+  }
+  const found = await Promise.all([
+    all(serviceKind, (object) => isOurs(object as unknown as Service, settings)),
+    all(policyKind, ({ metadata }) => isLockOf(metadata as unknown as Meta)),
+  ])
+  return found.flat().filter(({ path }) => !known.has(path))
+}
+
+function removalOf(each: Kind, { metadata }: Manifest): Removal {
+  const { name, namespace, labels: own } = metadata
+  const scope = namespace === undefined ? '' : `/namespaces/${namespace}`
+  const place = namespace === undefined ? {} : { namespace }
+  const kept = own === undefined ? {} : { labels: own }
+  const object = { apiVersion: each.apiVersion, kind: each.kind, metadata: { name, ...place, ...kept } }
+  return { path: `${rootOf(each)}${scope}/${each.plural}/${name}`, object }
 }
 
 async function list(api: Api, path: string, query: Record<string, string> = {}): Promise<Manifest[]> {

@@ -48,8 +48,8 @@ export function addUninstall(context: Context): void {
 
 async function uninstall(context: Context, { api }: OpenedCluster, flags: Flags): Promise<void> {
   const { meshNamespace } = context.globals()
-  const { release } = await readInstalled(api, meshNamespace)
-  const found = await findOurs(api, meshNamespace)
+  const { release, settings } = await readInstalled(api, meshNamespace)
+  const found = await findOurs(api, settings)
   warn(context, found, flags)
   const definitions = flags.crds ? found.definitions : []
   const all = [...found.controller, ...found.scattered, ...found.rest, ...definitions]
@@ -89,7 +89,7 @@ async function uninstall(context: Context, { api }: OpenedCluster, flags: Flags)
   await removeAll(api, found.controller, tell)
   await untilStopped(api, meshNamespace, flags.wait)
   // Again, since the controller may have written until now.
-  const { scattered } = await findOurs(api, meshNamespace)
+  const { scattered } = await findOurs(api, settings)
   await removeAll(api, [...scattered, ...found.rest, ...definitions], tell)
   await removeEvents(api)
   await untilGone(api, [...found.rest, ...definitions], flags.wait)
