@@ -4,7 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Agent, request } from 'undici'
 import { trustConfig } from '../../controller/contract/identity.ts'
@@ -101,6 +101,14 @@ export function startController(kubeconfig: string, ports: { link: number; stats
   }
 }
 
+/** Variables of Node itself, as the manifests give them; the image's compiled code is what the first start leaves here. */
+function nodeEnv(name: 'agent' | 'controller', folder: string): Record<string, string> {
+  const manifest = readFileSync(join(root, `manifests/base/${name}.yaml`), 'utf8')
+  const options = /name: NODE_OPTIONS\n\s+value: (.+)/.exec(manifest)?.[1]
+  if (options === undefined) throw new Error(`manifests/base/${name}.yaml sets no NODE_OPTIONS`)
+  return { NODE_COMPILE_CACHE: join(folder, 'compiled'), NODE_OPTIONS: options }
+}
+
 /** Flags for Node itself, to profile what is measured. */
 function flagsOf(variable: string): string[] {
   return (process.env[variable] ?? '').split(' ').filter(Boolean)
@@ -190,6 +198,7 @@ export function startAgent(address: string, port: number, files: AgentFiles): Ch
   const command = [process.execPath, ...flagsOf('WEFT_BENCH_AGENT_FLAGS'), join(root, 'agent/main.ts')]
   return launch('agent', [...command, ...flags, ...link, ...more, '--drain-minimum', '0s', '--drain-quiet', '0s'], {
     cores: '',
+    env: nodeEnv('agent', dirname(trustFolder)),
   })
 }
 

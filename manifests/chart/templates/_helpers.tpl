@@ -51,7 +51,7 @@ capabilities:
 - name: NODE_COMPILE_CACHE_PORTABLE
   value: "1"
 - name: NODE_OPTIONS
-  value: --max-old-space-size-percentage={{ . }}
+  value: --max-old-space-size-percentage={{ . }} --max-semi-space-size=8
 {{- end }}
 
 {{/* A flag as a variable, unless it has the program's own default. Takes a list: variable, value, default. */}}

@@ -84,7 +84,7 @@ describe('manifests', () => {
       const { containers } = find(kind, name).spec.template.spec
       expect(Object.keys(containers[0]!.resources!.limits!), name).to.deep.equal(['memory'])
       const options = containers[0]!.env!.find((each) => each.name === 'NODE_OPTIONS')!.value!
-      expect(options).to.match(/^--max-old-space-size-percentage=\d\d$/)
+      expect(options).to.match(/^--max-old-space-size-percentage=\d\d --max-semi-space-size=8$/)
       const script = 'require("node:v8").getHeapStatistics().heap_size_limit'
       const env = { NODE_OPTIONS: options }
       const limit = Number(execFileSync(process.execPath, ['-p', script], { env, encoding: 'utf8' }))
