@@ -10,6 +10,13 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 
+// That Node reads TypeScript is still called an experiment; whoever runs the tool can do nothing with that.
+const { emitWarning } = process
+process.emitWarning = (warning, ...rest) => {
+  if (!/type ?stripping|stripTypeScriptTypes/i.test(String(warning)))
+    Reflect.apply(emitWarning, process, [warning, ...rest])
+}
+
 const own = new URL('../', import.meta.url).href
 if (own.includes('/node_modules/')) {
   const { readFileSync } = await import('node:fs')
