@@ -6,7 +6,7 @@ import { until } from '../support/until.ts'
 import { serves, service, workload } from './fleet.ts'
 import { apply, kubectl, list, pods, rolledOut } from './kubectl.ts'
 import { figure, withMesh } from './mesh.ts'
-import { callFrom, evaluate, failuresOf, type Place } from './pod.ts'
+import { callFrom, detachLoad, evaluate, failuresOf, type Place } from './pod.ts'
 
 const space = 'smi'
 const port = 9091
@@ -99,12 +99,14 @@ describe('SMI conformance on a cluster', function () {
     const { failed, failures } = await callFrom(a, urlOf(name, path), 1, options)
     return failed === 0 ? '200' : (failures[0]?.what ?? '')
   }
-  /** Applies objects and waits for what they change. @returns how long that took, in ms */
+  /** How long ago the last objects were applied, when they were seen to be in force. */
+  let lastMs = 0
+  /** Applies objects and waits for what they change. */
   const inForce = async (objects: object[], isSo: () => Promise<boolean>, what: string) => {
     await apply(...objects)
     const start = performance.now()
     await until(isSo, what, limitMs)
-    return performance.now() - start
+    lastMs = performance.now() - start
   }
   const remove = (kind: string, ...names: string[]) => kubectl(['delete', kind, '-n', space, ...names])
 
@@ -120,8 +122,21 @@ describe('SMI conformance on a cluster', function () {
       const routes = group('routes', [{ name: 'call', pathRegex: '/call', methods: ['GET'] }])
       const rules = [{ kind: 'HTTPRouteGroup', name: 'routes', matches: ['call'] }]
       const objects = [routes, target('to-b', 'app-b', 'app-a', rules, { port: '8080' })]
-      const ms = await inForce(objects, async () => (await answer('app-b')) === '200', 'the permission')
-      figure('TrafficTarget in force, measured from a pod by kubectl exec', `${Math.round(ms)} ms`)
+      const load = await detachLoad(a, { url: urlOf('app-b'), callers: 2, pauseMs: 5 })
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      await inForce(objects, async () => (await answer('app-b')) === '200', 'the permission')
+      const appliedAt = Date.now() - lastMs
+      await remove('traffictarget', 'to-b')
+      const removedAt = Date.now()
+      await until(async () => (await answer('app-b')) === '403 denied', 'the refusal', limitMs)
+      const { services, failed } = await load.stop()
+      const [first = 0, last = 0] = [services['echo']?.first, services['echo']?.last]
+      figure('TrafficTarget in force, from kubectl to the first answer in a pod', `${first - appliedAt} ms`)
+      figure('TrafficTarget out of force, from kubectl to the last answer in a pod', `${last - removedAt} ms`)
+      expect(failed).to.be.above(0)
+      expect(first).to.be.within(appliedAt - 1000, appliedAt + 1000)
+      expect(last).to.be.below(removedAt + 1000)
+      await inForce(objects, async () => (await answer('app-b')) === '200', 'the permission')
       const mark = `once-${marks++}`
       const headers = { 'x-mark': mark, 'x-own': 'as it was' }
       expect(await answer('app-b', '/call', { headers })).to.equal('200')

@@ -7,6 +7,7 @@ import { join, relative } from 'node:path'
 import { stringify } from 'yaml'
 import { root } from '../../scripts/local/environment.ts'
 import { type Manifest, readManifests } from '../../scripts/local/manifests.ts'
+import { until } from '../support/until.ts'
 import { apply, type Body, kubectl, list, pods, type Ran, rolledOut, run, weft } from './kubectl.ts'
 
 export const agentLabel = 'app.kubernetes.io/name=weft-agent'
@@ -114,6 +115,22 @@ function pin(object: Manifest, node: string): Manifest {
 export async function openNames(): Promise<void> {
   const { code, out, errors } = await weft('dns', 'install', '--yes')
   if (code !== 0) throw new Error(`weft dns install: ${errors}${out}`)
+}
+
+/** What `weft check` finds, but for what it can't see on clusters whose kube-proxy is no pod. */
+export async function troubles(): Promise<string[]> {
+  const { out } = await weft('check', '-o', 'short')
+  return out.split('\n').filter((line) => /^[‼×]/.test(line) && !line.includes('kube-proxy was not found'))
+}
+
+/** Resolves when it finds nothing. */
+export async function untilWell(): Promise<void> {
+  let found: string[] = []
+  const isWell = async () => {
+    found = await troubles()
+    return found.length === 0
+  }
+  await until(isWell, () => `weft check without a finding: ${found.join('\n')}`, 20_000)
 }
 
 /** The split between two versions of reviews, in percent. */
