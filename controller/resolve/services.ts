@@ -333,8 +333,8 @@ class Undivided {
   /** @returns all nodes as they are now; those that came out as they were are the same objects */
   settle(): ServiceNode[] {
     const settled = [...this.nodes]
-    for (const [at, node] of this.nodes.entries()) {
-      if (node.ports.some(({ splits }) => splits.length > 0)) this.copy(at)
+    for (let at = 0; at < this.nodes.length; at++) {
+      if (this.nodes[at]!.ports.some(({ splits }) => splits.length > 0)) this.copy(at)
     }
     for (const [at, copy] of this.copies) {
       const node = this.nodes[at]!

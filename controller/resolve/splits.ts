@@ -27,10 +27,35 @@ export function readSplits(
   settings: Settings,
 ): ReadSplit[] {
   // By age, then by name: the order in which splits of one root are tried.
-  const sorted = [...objects].sort((a, b) => createdAt(a) - createdAt(b) || (keyOf(a) < keyOf(b) ? -1 : 1))
-  const splits = sorted.map((object) => readSplit(object, groups, settings))
+  const aged = [...objects].map((object) => ({ object, at: createdAt(object), key: keyOf(object) }))
+  aged.sort((a, b) => a.at - b.at || (a.key < b.key ? -1 : 1))
+  const splits = aged.map(({ object }) => copyOf(readOnce(object, groups, settings)))
   supersede(splits)
   return splits
+}
+
+/** What was read of an object, as long as it and all that it may name are the same. */
+interface Once {
+  groups: ReadonlyMap<Key, RouteGroupNode>
+  settings: Settings
+  read: ReadSplit
+}
+
+const known = new WeakMap<SmiObject, Once>()
+
+function readOnce(object: SmiObject, groups: Once['groups'], settings: Settings): ReadSplit {
+  const once = known.get(object)
+  if (once !== undefined && once.groups === groups && once.settings === settings) return once.read
+  const read = readSplit(object, groups, settings)
+  known.set(object, { groups, settings, read })
+  return read
+}
+
+/** A split to hang further problems on. */
+function copyOf({ node, paths }: ReadSplit): ReadSplit {
+  const problems = new Problems(node.ref)
+  problems.list.push(...node.problems)
+  return { node: { ...node, problems: problems.list }, problems, paths }
 }
 
 /** When an object was created, in milliseconds since the epoch. */

@@ -23,7 +23,8 @@ export function encodedServices(topology: Topology): { services: Encoded[]; endp
 const madeServices = new WeakMap<ServiceNode, Encoded>()
 const madeEndpoints = new WeakMap<PortNode['endpoints'], Encoded>()
 
-function encodedService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): Encoded {
+/** A Service with what its splits say. */
+export function encodedService(service: ServiceNode, splits: ReadonlyMap<Key, SplitNode>): Encoded {
   const known = madeServices.get(service)
   // What a split's matches are stands on a node of its own.
   if (known !== undefined && service.ports.every((port) => port.splits.length === 0)) return known
@@ -44,7 +45,7 @@ export function encodedEndpoints(service: ServiceNode, port: PortNode): Encoded 
 }
 
 /** Enrolled Services and what traffic can go to from there. */
-function reachableServices({ services }: Topology): Set<Key> {
+export function reachableServices({ services }: Topology): Set<Key> {
   const reachable = new Set<Key>()
   for (const { key, isEnrolled, policy, ports } of services) {
     if (!isEnrolled) continue

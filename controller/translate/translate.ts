@@ -1,16 +1,16 @@
 // The third stage of the controller: the topology becomes the resources that agents get, and the Services that the
 // controller keeps in the cluster. Pure; what did not change has the same hash as before.
 
-import type { Resource } from '../contract/resources.ts'
+import type { Key, Resource } from '../contract/resources.ts'
 import type { Problem } from '../resolve/problem.ts'
 import type { Settings } from '../resolve/settings.ts'
-import type { MachineNode, PortNode, ServiceNode, Topology } from '../resolve/topology.ts'
+import type { MachineNode, PortNode, ServiceNode, SplitNode, Topology } from '../resolve/topology.ts'
 import { accessResources, namespaceResources } from './access.ts'
 import { type DesiredService, desiredServices } from './desired.ts'
 import { type Encoded, encode } from './encode.ts'
 import { type DesiredPolicy, desiredPolicies } from './lock.ts'
 import { meshResource, peerResources, portResources, workloadResources } from './mesh.ts'
-import { encodedEndpoints, encodedServices } from './services.ts'
+import { encodedEndpoints, encodedService, encodedServices, reachableServices } from './services.ts'
 
 export type { Encoded } from './encode.ts'
 
@@ -38,7 +38,7 @@ export interface Translated {
  * @param last the topology before: what it shares with this one need not be done again. Without it the result is the same
  */
 export function translate(topology: Topology, settings: Settings, last: Translated | null = null): Translation {
-  if (last !== null && isSameBesideEndpoints(last.topology, topology)) return renew(topology, last)
+  if (last !== null && isSameBesideDetails(last, topology)) return renew(topology, last)
   const { services, endpoints } = encodedServices(topology)
   const hasSameServices = last !== null && isSameBesideSplits(last.topology, topology)
   return {
@@ -70,14 +70,20 @@ function encodedList(from: readonly unknown[], settings: Settings, make: () => R
   return made
 }
 
-/** The translation before with other endpoints and workloads. */
+/** The translation before with other endpoints, splits and workloads. */
 function renew(topology: Topology, { topology: before, translation }: Translated): Translation {
   let { common, nodes } = translation
-  const services = topology.services.filter((service, at) => service !== before.services[at])
+  const splits = new Map(topology.splits.map((split) => [split.key, split]))
+  const rematched = splitsRematched(before.splits, topology.splits)
+  const isRematched = ({ ports }: ServiceNode) =>
+    ports.some((port) => port.splits.some(({ split }) => rematched.has(split)))
+  const services = topology.services.filter(
+    (service, at) => service !== before.services[at] || (rematched.size > 0 && isRematched(service)),
+  )
   if (services.length > 0) common = [...common]
   for (const service of services) {
-    for (const port of service.ports) {
-      const next = encodedEndpoints(service, port)
+    const resources = service.ports.map((port) => encodedEndpoints(service, port))
+    for (const next of [encodedService(service, splits), ...resources]) {
       const at = placeOf(common, next)
       if (at >= 0) common[at] = next
     }
@@ -88,8 +94,24 @@ function renew(topology: Topology, { topology: before, translation }: Translated
   return { ...translation, common, nodes, problems: listProblems(topology) }
 }
 
+/** Splits of both whose matches are others. */
+function splitsRematched(before: readonly SplitNode[], after: readonly SplitNode[]): Set<Key> {
+  if (before === after) return new Set()
+  const old = new Map(before.map(({ key, matches }) => [key, matches]))
+  const isSame = ({ key, matches }: SplitNode) => {
+    const other = old.get(key)
+    return other === undefined || other === matches || JSON.stringify(other) === JSON.stringify(matches)
+  }
+  return new Set(after.filter((split) => !isSame(split)).map(({ key }) => key))
+}
+
+/** As far as the order of resources goes. */
+interface Named {
+  resource: Pick<Resource, 'kind' | 'name'>
+}
+
 /** Where a resource of the same kind and name stands in a sorted list; -1: nowhere. */
-function placeOf(list: readonly Encoded[], wanted: Encoded): number {
+function placeOf(list: readonly Encoded[], wanted: Named): number {
   let [low, high] = [0, list.length - 1]
   while (low <= high) {
     const middle = (low + high) >> 1
@@ -101,11 +123,28 @@ function placeOf(list: readonly Encoded[], wanted: Encoded): number {
   return -1
 }
 
-function isSameBesideEndpoints(before: Topology, after: Topology): boolean {
+/** Parts of which resources are made that `renew` replaces one by one. */
+const details: readonly (keyof Topology)[] = ['services', 'nodes', 'splits']
+
+/** Whether the same resources are there, of which some say something else. */
+function isSameBesideDetails({ topology: before, translation }: Translated, after: Topology): boolean {
   const parts = Object.keys(after) as (keyof Topology)[]
-  if (!parts.every((part) => before[part] === after[part] || part === 'services' || part === 'nodes')) return false
-  const isAlike = (a: ServiceNode, b: ServiceNode) => isSameService(a, b, ['endpoints', 'sliceName'])
-  return areAll(before.services, after.services, isAlike) && areAll(before.nodes, after.nodes, isSameMachine)
+  if (!parts.every((part) => before[part] === after[part] || details.includes(part))) return false
+  const isAlike = (a: ServiceNode, b: ServiceNode) => isSameService(a, b, ['endpoints', 'sliceName', 'splits'])
+  if (!areAll(before.services, after.services, isAlike) || !areAll(before.nodes, after.nodes, isSameMachine))
+    return false
+  return before.splits === after.splits || hasSameReach(translation, after)
+}
+
+/** Whether traffic goes to the same Services beside the enrolled ones. */
+function hasSameReach({ common }: Translation, topology: Topology): boolean {
+  const others = topology.services.filter(({ isEnrolled }) => !isEnrolled)
+  if (others.length === 0) return true
+  const reachable = reachableServices(topology)
+  return others.every((service) => {
+    const isThere = placeOf(common, { resource: { kind: 'service', name: service.key } }) >= 0
+    return isThere === (reachable.has(service.key) || service.withdrawnMs !== null)
+  })
 }
 
 /** Whether the Services that the controller keeps are the same. */
@@ -146,7 +185,7 @@ function encodedWorkloads(node: MachineNode): Encoded[] {
   return made
 }
 
-function byName({ resource: a }: Encoded, { resource: b }: Encoded): number {
+function byName({ resource: a }: Named, { resource: b }: Named): number {
   if (a.kind !== b.kind) return a.kind < b.kind ? -1 : 1
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0
 }
