@@ -57,6 +57,8 @@ const maxAskedMs = 60_000
 /** A page begins soon, or the API server is no longer at the other end; a list in one piece may take its time. */
 const pageTimeouts = { headersTimeoutMs: 10_000, timeoutMs: 30_000 }
 const wholeTimeouts = { headersTimeoutMs: 60_000, timeoutMs: 120_000 }
+/** Watches that expire more often are no accident: lists of everything must not follow each other closely. */
+const rareExpiryMs = 60_000
 /** So many watches in a row that the server refused, or filled with what is no event: a new list is due. */
 const watchesLimit = 3
 /** So many lists in a row that are older than what we have seen are no lagging server: the cluster was restored from a backup. */
@@ -94,6 +96,8 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
   /** The newest version heard of. */
   let newest = ''
   let staleLists = 0
+  /** Clock's ms when a watch last expired. */
+  let expiredAt = Number.NEGATIVE_INFINITY
   /** Watches that failed since the last event or list. */
   let badWatches = 0
 
@@ -227,6 +231,9 @@ export function startReflector<T extends KubeObject>(options: ReflectorOptions<T
     if (thrown instanceof Expired || hasStatus(thrown, 410)) {
       log.info({ from: from.version, reason: messageOf(thrown) }, 'watch expired, listing again')
       from.version = ''
+      // An API server that was away has forgotten; that it was away is no reason to let it wait for the list.
+      if (clock.now() - expiredAt > rareExpiryMs) wait.reset()
+      expiredAt = clock.now()
     } else {
       trouble = messageOf(thrown)
       log.warn({ error: trouble }, 'following the API server failed, trying again')

@@ -65,6 +65,8 @@ export interface Session {
 const pingMs = 10_000
 /** An agent that takes nothing for so long is gone, or would better start anew. */
 const stallMs = 30_000
+/** Nobody reads it; without one, each call makes an error with a stack, for every agent at every change. */
+const woken = 'woken'
 const ping = Buffer.from('{"type":"ping"}\n')
 
 /** Starts a session on a response whose head was not sent yet. */
@@ -81,8 +83,12 @@ export function startSession(options: SessionOptions): Session {
   let isEnding = false
   let waking = new AbortController()
 
-  response.on('close', () => closing.abort())
-  response.on('error', () => closing.abort())
+  const onClose = () => {
+    closing.abort(woken)
+    waking.abort(woken)
+  }
+  response.on('close', onClose)
+  response.on('error', onClose)
   response.writeHead(200, {
     'content-type': 'application/x-ndjson',
     'cache-control': 'no-store',
@@ -97,14 +103,14 @@ export function startSession(options: SessionOptions): Session {
     bytes += wire.length
     if (response.write(wire)) return
     const drained = new AbortController()
-    const onDrain = () => drained.abort()
+    const onDrain = () => drained.abort(woken)
     response.once('drain', onDrain)
     await clock.sleep(stallMs, AbortSignal.any([drained.signal, closing.signal]))
     response.off('drain', onDrain)
     if (drained.signal.aborted || closing.signal.aborted) return
     log.warn({ stallMs }, 'agent takes nothing, closing its session')
     response.destroy()
-    closing.abort()
+    onClose()
   }
 
   function pack(lines: Buffer): Buffer {
@@ -147,7 +153,7 @@ export function startSession(options: SessionOptions): Session {
         await send(target)
         continue
       }
-      await clock.sleep(pingMs, AbortSignal.any([waking.signal, closing.signal]))
+      await clock.sleep(pingMs, waking.signal)
       if (!waking.signal.aborted) await write(pack(ping))
     }
     if (!closing.signal.aborted) response.end()
@@ -182,12 +188,12 @@ export function startSession(options: SessionOptions): Session {
     },
     wake() {
       if (!isCurrent(options.target())) unacked.published()
-      waking.abort()
+      waking.abort(woken)
     },
     acknowledge: (acknowledged) => unacked.acknowledged(acknowledged),
     end() {
       isEnding = true
-      waking.abort()
+      waking.abort(woken)
     },
   }
 }

@@ -253,6 +253,8 @@ export async function measureAway(stage: Stage, awayMs: number): Promise<Figure[
     lastAt = received.at
     bytes += received.bytes
   })
+  const { pid } = stage.controller.child
+  const cpuBefore = cpuUs([pid])
   const returnedAt = await api.tell({ do: 'return' })
   say(`  back after ${Math.round(performance.now() - leftAt)} ms`)
   const services = Array.from({ length: stage.size.services }, (_, service) => service)
@@ -281,6 +283,7 @@ export async function measureAway(stage: Stage, awayMs: number): Promise<Figure[
     ),
     figure(row.away, `requests that failed of ${sent} through the real agent`, 0, failed, ''),
     figure(row.away, 'watches opened in the busiest second (11 kinds)', 33, Math.max(0, ...seconds.values()), ''),
+    figure(row.away, 'controller CPU for it', null, (cpuUs([pid]) - cpuBefore) / 1e6, 's'),
     figure(row.away, 'list pages and other requests altogether', null, asked.length, ''),
     figure(row.away, 'sent to all agents', null, mib(bytes), 'MB'),
   ]
