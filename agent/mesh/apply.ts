@@ -1,14 +1,11 @@
 // Data thread: a change + the snapshot in force → the next snapshot, which shares everything unchanged with its
 // predecessor. Pure but for the new Endpoint objects it makes: nothing is in force before the holder commits it.
 
-import type { Remove, Set as SetMessage } from '../../controller/contract/messages.ts'
 import type {
   EndpointSpec,
   EndpointsResource,
   Key,
   MeshResource,
-  Resource,
-  ResourceKind,
   RouteMatch,
   ServicePolicy,
   ServiceResource,
@@ -17,6 +14,7 @@ import type {
 import { joinPort } from '../address.ts'
 import { Endpoint } from './endpoint.ts'
 import type { Match } from './match.ts'
+import { mergeChange, type Raw, type Touched } from './merge.ts'
 import { Draft, noShards, type Shards } from './shards.ts'
 import type { Backend, Port, Service, Snapshot, Split } from './snapshot.ts'
 
@@ -29,8 +27,6 @@ export interface Surroundings {
   /** Clock's ms. */
   readonly now: () => number
 }
-
-type Raw = { readonly [K in ResourceKind]: Shards<Extract<Resource, { kind: K }>> }
 
 /** A snapshot with what the next one is built from. */
 export interface Stand {
@@ -135,54 +131,6 @@ export function* buildSteps(
     access: raw.access,
   }
   return { stand: { snapshot, raw, ...builder.indexes() }, retired: yield* builder.retired() }
-}
-
-type Touched = Record<ResourceKind, Set<string>>
-
-/** The raw resources after a change; maps of kinds that it doesn't touch stay the same objects. */
-function* mergeChange(before: Raw, change: Uint8Array): Generator<void, { raw: Raw; touched: Touched }> {
-  const kinds = Object.keys(before) as ResourceKind[]
-  const touched = Object.fromEntries(kinds.map((kind) => [kind, new Set<string>()])) as Touched
-  const drafts = Object.fromEntries(kinds.map((kind) => [kind, new Draft<Resource>(before[kind])]))
-  const words = new Map<string, string>()
-  for (const line of linesOf(change)) {
-    const message = JSON.parse(line) as SetMessage | Remove
-    const { kind, name } = message.type === 'set' ? message.resource : message
-    touched[kind].add(name)
-    if (message.type === 'remove') drafts[kind]!.delete(name)
-    else drafts[kind]!.set(name, thrifty(message.resource, words))
-    yield
-  }
-  return { raw: Object.fromEntries(kinds.map((kind) => [kind, drafts[kind]!.done()])) as unknown as Raw, touched }
-}
-
-/** Endpoints name the same nodes, accounts and workloads again and again: one copy of each will do. */
-function thrifty(resource: Resource, words: Map<string, string>): Resource {
-  if (resource.kind !== 'endpoints') return resource
-  const one = (word: string) => {
-    const known = words.get(word)
-    if (known === undefined) words.set(word, word)
-    return known ?? word
-  }
-  for (const spec of resource.endpoints) {
-    spec.node = one(spec.node)
-    spec.account = one(spec.account)
-    spec.workload = one(spec.workload)
-  }
-  return resource
-}
-
-const lineFeed = 10
-
-/** Lines one after the other: as text all of them together would be as large as all that they say. */
-function* linesOf(change: Uint8Array): Generator<string> {
-  const bytes = Buffer.from(change.buffer, change.byteOffset, change.byteLength)
-  for (let start = 0; start < bytes.length; ) {
-    const end = bytes.indexOf(lineFeed, start)
-    const next = end < 0 ? bytes.length : end
-    if (next > start) yield bytes.toString('utf8', start, next)
-    start = next + 1
-  }
 }
 
 function* backendsOf(service: Service): Generator<string> {

@@ -46,7 +46,7 @@ export async function startController(kubeconfig: string, pod: string, ...args: 
     errors += chunk.toString()
   })
   const started = () => lines.find(({ msg }) => msg === 'controller started')
-  await until(() => started() !== undefined || child.exitCode !== null, 'the start of the controller')
+  await until(() => started() !== undefined || child.exitCode !== null, 'the start of the controller', 30_000)
   if (started() === undefined) throw new Error(`the controller ended: ${errors}`)
   const { port, statsPort, adminPort, admissionPort } = started() as Record<(typeof ports)[number], number>
 

@@ -90,7 +90,8 @@ describe('manifests', () => {
       const limit = Number(execFileSync(process.execPath, ['-p', script], { env, encoding: 'utf8' }))
       const memory = process.constrainedMemory() || totalmem()
       const share = limit / Math.min(memory, totalmem())
-      expect(share, options).to.be.closeTo(Number(options.slice(-2)) / 100, 0.1)
+      const wanted = Number(/percentage=(\d\d)/.exec(options)![1]) / 100
+      expect(share, options).to.be.closeTo(wanted, 0.1)
     }
   })
 
