@@ -2,6 +2,7 @@
 
 import type { EndpointSlice, KubeObject, Meta, Node, Pod, Service } from './objects.ts'
 import { hasSameContent } from './store.ts'
+import { shared, shareFields } from './words.ts'
 import type { World } from './world.ts'
 
 export interface KindSpec {
@@ -148,14 +149,34 @@ function keepNode(node: Node): Node {
   }
 }
 
+/** Pods are the most of all: what many of them say is kept once, and of their owners only who controls them. */
+function keepPodMeta(meta: Meta): Meta {
+  const { namespace, creationTimestamp, labels, ownerReferences } = meta
+  const owners = ownerReferences?.filter(({ controller }) => controller)
+  for (const owner of owners ?? []) shareFields(owner)
+  return keepMeta({
+    ...meta,
+    ...defined({
+      namespace: shared(namespace),
+      creationTimestamp: shared(creationTimestamp),
+      labels: shareFields(labels),
+    }),
+    ...(owners === undefined || owners.length === 0 ? { ownerReferences: undefined } : { ownerReferences: owners }),
+  } as Meta)
+}
+
 function keepPod(pod: Pod): Pod {
-  const { nodeName, serviceAccountName, hostNetwork } = pod.spec
-  const { phase, podIP, podIPs, hostIP, startTime, conditions } = pod.status ?? {}
+  const { hostNetwork } = pod.spec
+  const [nodeName, serviceAccountName] = [shared(pod.spec.nodeName), shared(pod.spec.serviceAccountName)]
+  const { phase, podIP, conditions, ...status } = pod.status ?? {}
+  const [hostIP, startTime] = [shared(status.hostIP), shared(status.startTime)]
+  const isOnly = status.podIPs?.length === 1 && status.podIPs[0]!.ip === podIP
+  const podIPs = isOnly ? undefined : status.podIPs
   const ready = conditions?.filter((each) => each.type === 'Ready').map(({ type, status }) => ({ type, status }))
   return {
     apiVersion: pod.apiVersion,
     kind: 'Pod',
-    metadata: keepMeta(pod.metadata),
+    metadata: keepPodMeta(pod.metadata),
     spec: defined({ nodeName, serviceAccountName, hostNetwork }),
     status: defined({ phase, podIP, podIPs, hostIP, startTime, conditions: ready }),
   }

@@ -65,6 +65,8 @@ export interface Session {
 const pingMs = 10_000
 /** An agent that takes nothing for so long is gone, or would better start anew. */
 const stallMs = 30_000
+/** Up to here one write is cheaper than three. */
+const joinedBytes = 64 << 10
 /** Nobody reads it; without one, each call makes an error with a stack, for every agent at every change. */
 const woken = 'woken'
 const ping = Buffer.from('{"type":"ping"}\n')
@@ -98,10 +100,11 @@ export function startSession(options: SessionOptions): Session {
   })
 
   /** Writes bytes of complete lines, already in the form for the wire, and waits until the socket takes more. */
-  async function write(wire: Buffer): Promise<void> {
-    if (wire.length === 0 || closing.signal.aborted) return
-    bytes += wire.length
-    if (response.write(wire)) return
+  async function write(...parts: Buffer[]): Promise<void> {
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    if (length === 0 || closing.signal.aborted) return
+    bytes += length
+    if (hasTaken(parts, length)) return
     const drained = new AbortController()
     const onDrain = () => drained.abort(woken)
     response.once('drain', onDrain)
@@ -111,6 +114,16 @@ export function startSession(options: SessionOptions): Session {
     log.warn({ stallMs }, 'agent takes nothing, closing its session')
     response.destroy()
     onClose()
+  }
+
+  /** @returns whether the socket takes more */
+  function hasTaken(parts: Buffer[], length: number): boolean {
+    if (length <= joinedBytes) return response.write(Buffer.concat(parts))
+    // What all agents get is not copied for each of them.
+    response.cork()
+    const taken = parts.map((part) => part.length === 0 || response.write(part))
+    response.uncork()
+    return taken.every(Boolean)
   }
 
   function pack(lines: Buffer): Buffer {
@@ -131,7 +144,7 @@ export function startSession(options: SessionOptions): Session {
     sent = { common: common.to, node: node.to }
     version = next
     const first = Buffer.concat([encode(begin), node.plain])
-    await write(Buffer.concat([pack(first), isGzip ? await common.gzip : common.plain, pack(encode(commit))]))
+    await write(pack(first), isGzip ? await common.gzip : common.plain, pack(encode(commit)))
     transactions++
     if (common.isFull) fulls++
   }
