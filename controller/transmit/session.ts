@@ -120,9 +120,7 @@ export function startSession(options: SessionOptions): Session {
   function hasTaken(parts: Buffer[], length: number): boolean {
     if (length <= joinedBytes) return response.write(Buffer.concat(parts))
     // What all agents get is not copied for each of them.
-    response.cork()
     const taken = parts.map((part) => part.length === 0 || response.write(part))
-    response.uncork()
     return taken.every(Boolean)
   }
 
