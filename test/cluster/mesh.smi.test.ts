@@ -131,7 +131,7 @@ describe('SMI conformance on a cluster', function () {
       await until(async () => (await answer('app-b')) === '403 denied', 'the refusal', limitMs)
       const { services, failed } = await load.stop()
       const [first = 0, last = 0] = [services['echo']?.first, services['echo']?.last]
-      figure('TrafficTarget in force, from kubectl to the first answer in a pod', `${first - appliedAt} ms`)
+      figure('TrafficTarget in force, from kubectl to the first answer in a pod', `${Math.round(first - appliedAt)} ms`)
       figure('TrafficTarget out of force, from kubectl to the last answer in a pod', `${last - removedAt} ms`)
       expect(failed).to.be.above(0)
       expect(first).to.be.within(appliedAt - 1000, appliedAt + 1000)
