@@ -2,13 +2,14 @@
 
 import type { Counter, Gauge } from 'prom-client'
 import type { AgentState, Transmitter } from '../transmit/transmitter.ts'
+import { gatheredMs } from '../transmit/unacked.ts'
 
 type Define<M> = (name: string, help: string, labelNames: string[], read: (set: M) => void) => void
 
 /** What an agent made of what it was sent. */
-export function agentState({ error, sent, applied }: Pick<AgentState, 'error' | 'sent' | 'applied'>) {
+export function agentState({ error, sent, applied, lagMs }: Pick<AgentState, 'error' | 'sent' | 'applied' | 'lagMs'>) {
   if (error !== null) return 'refused'
-  return sent === applied ? 'current' : 'behind'
+  return sent === applied || lagMs < gatheredMs ? 'current' : 'behind'
 }
 
 /**

@@ -5,6 +5,7 @@ import { messageOf } from '../errors.ts'
 import type { Cluster } from '../observe/access.ts'
 import type { Api } from '../observe/api.ts'
 import type { KubeObject } from '../observe/objects.ts'
+import { gatheredMs } from '../transmit/unacked.ts'
 import { readPage } from './forward.ts'
 import { shortDuration, tableOf } from './table.ts'
 
@@ -130,8 +131,9 @@ function snapshotOf(pod: string, told: Told[] | null): SnapshotFacts {
   const session = told.find((each) => each.pod === pod && each.isConnected)
   if (session === undefined) return { snapshot: 'unconnected', lagMs: 0, contract: 0 }
   // An agent may report to another replica than the one that it is connected to.
-  const hasApplied = told.some((each) => each.pod === pod && each.applied === session.sent)
   const hasRefused = told.some((each) => each.pod === pod && each.error !== null)
+  const isFresh = !hasRefused && (session.lagMs ?? 0) < gatheredMs
+  const hasApplied = isFresh || told.some((each) => each.pod === pod && each.applied === session.sent)
   const snapshot = hasApplied ? 'current' : hasRefused ? 'refused' : 'behind'
   return { snapshot, lagMs: hasApplied ? 0 : (session.lagMs ?? 0), contract: session.contract }
 }

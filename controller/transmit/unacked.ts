@@ -14,6 +14,9 @@ export interface Unacked {
   lagMs(): number
 }
 
+/** Agents gather what they report for up to three seconds: who is not further behind than this may be in step. */
+export const gatheredMs = 5000
+
 /** Of an agent that never reports no more is kept; the first one counts. */
 const limit = 64
 

@@ -49,7 +49,7 @@ describe('stats and admin port', () => {
 
   function agent(state: Partial<AgentState>): AgentState {
     const rest = { node: 'n', pod: 'p', podUid: 'u', contract: 1, since: 1, transactions: 1, bytes: 1, error: null }
-    const account = { acks: 3, rejections: 1, lagMs: 1500, fulls: 1 }
+    const account = { acks: 3, rejections: 1, lagMs: 6500, fulls: 1 }
     return { ...rest, ...account, isConnected: true, sent: 'v', applied: 'v', ...state }
   }
 
@@ -154,7 +154,7 @@ describe('stats and admin port', () => {
       'weft_controller_agents{state="behind"} 1',
       'weft_controller_agents{state="refused"} 1',
       'weft_controller_agent_contract{version="1"} 3',
-      'weft_controller_agent_lag_seconds{node="n"} 1.5',
+      'weft_controller_agent_lag_seconds{node="n"} 6.5',
       'weft_controller_agent_reports_total{node="n",result="applied"} 9',
       'weft_controller_agent_reports_total{node="n",result="refused"} 3',
       'weft_controller_agent_transactions_total{node="n",kind="full"} 3',
