@@ -77,9 +77,14 @@ describe('mesh: the shop under load', function () {
     const { code, out } = await weft('check', '--fail-on', 'warn', '--wait', '20s')
     expect(code, out).to.equal(0)
     expect(out).to.include("√ the agents' certificates are renewed in time").and.include('√ one replica leads')
-    const agents = JSON.parse((await weft('agents', '-o', 'json')).out) as AgentFacts[]
-    expect(agents.map(({ node, isReady, snapshot, trouble }) => ({ node, isReady, snapshot, trouble }))).to.deep.equal(
-      mesh.plan.nodes.map((node) => ({ node, isReady: true, snapshot: 'current', trouble: '' })),
+    let agents: AgentFacts[] = []
+    const inStep = async () => {
+      agents = JSON.parse((await weft('agents', '-o', 'json')).out) as AgentFacts[]
+      return agents.every(({ snapshot }) => snapshot === 'current')
+    }
+    await until(inStep, () => `agents in step: ${JSON.stringify(agents)}`, 20_000)
+    expect(agents.map(({ node, isReady, trouble }) => ({ node, isReady, trouble }))).to.deep.equal(
+      mesh.plan.nodes.map((node) => ({ node, isReady: true, trouble: '' })),
     )
     for (const { certificates, version } of agents) {
       expect(certificates).to.be.above(0)
