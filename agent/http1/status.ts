@@ -161,6 +161,8 @@ export class ResponseHead {
       if (coding.toLowerCase() !== 'chunked' || this.version === 0) {
         throw new MeshError('upstream_invalid', 'Transfer-Encoding is not chunked')
       }
+      // RFC 9112 section 6.1 forbids it; some readers wait for a body then.
+      if (this.status < 200) throw new MeshError('upstream_invalid', 'an interim response with Transfer-Encoding')
       this.framing = 'chunked'
     } else if (length !== null) {
       this.length = readLength(length)

@@ -62,6 +62,10 @@ describe('what fuzzing has found', () => {
     const stream = Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n')
     expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
   })
+  it('an interim response with a transfer coding', () => {
+    const stream = Buffer.from('HTTP/1.1 104 \r\nTransfer-Encoding: chunked\r\n\r\n')
+    expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
+  })
   it('an interim response of HTTP/1.0', () => {
     const stream = Buffer.from('HTTP/1.0 100 \r\n\r\nHTTP/1.1 204 \r\n\r\n')
     expect(readResponses(stream, 'GET', () => 64).error).to.equal('upstream_invalid')
