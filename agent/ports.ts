@@ -103,15 +103,22 @@ export class Ports {
     const listener: Listener = { servers, meaning, closed: servers.length }
     this.listeners.set(port, listener)
     for (const [index, server] of servers.entries()) {
-      server.on('error', (error) => {
+      const onListening = () => {
+        listener.closed--
+        this.settle()
+      }
+      const onError = (error: Error) => {
+        // The tunnel's server is tried again with every snapshot: what was said of this try must not pile up.
+        server.off('listening', onListening)
+        server.off('error', onError)
+        if (!server.listeners('error').includes(ignore)) server.on('error', ignore)
         if (this.listeners.get(port) === listener) this.shut(port, listener)
         this.failures.set(port, { port, message: error.message })
         this.settle()
-      })
-      server.listen({ ...listenOn(addresses[index]!, port), backlog: 1024, reusePort: isShared }, () => {
-        listener.closed--
-        this.settle()
-      })
+      }
+      server.on('error', onError)
+      server.once('listening', onListening)
+      server.listen({ ...listenOn(addresses[index]!, port), backlog: 1024, reusePort: isShared })
     }
   }
 
@@ -126,3 +133,6 @@ export class Ports {
     if (open === this.listeners.size) this.options.onSettled(this.version, open, [...this.failures.values()])
   }
 }
+
+/** For a server that has failed and may fail again. */
+function ignore(): void {}
