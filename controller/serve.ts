@@ -2,7 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { type TlsOptions, Server as TlsServer } from 'node:tls'
 import { ConfigError } from './errors.ts'
 
@@ -41,6 +41,12 @@ export async function startServer(
   const server =
     tls === undefined ? createServer(limits, answer) : createTlsServer({ ...limits, ...tls.options() }, answer)
   if (server instanceof TlsServer) tls?.attach(server)
+  // Also those that have not finished their handshake, which HTTP does not know of.
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (thrown: NodeJS.ErrnoException) => {
       reject(new ConfigError(`can't listen on ${address || '*'}:${port}: ${thrown.code ?? thrown.message}`))
@@ -52,7 +58,9 @@ export async function startServer(
   async function close(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()))
     server.closeIdleConnections()
-    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy()
+    }, graceMs)
     await closed
     clearTimeout(timer)
   }
