@@ -6,7 +6,7 @@ import { request } from 'undici'
 import { trustConfig } from '../contract/identity.ts'
 import { hasStatus } from '../errors.ts'
 import type { Cluster } from '../observe/access.ts'
-import type { Api } from '../observe/api.ts'
+import { type Api, findObject } from '../observe/api.ts'
 import { crdName } from '../observe/discovery.ts'
 import { smiKinds } from '../observe/kinds.ts'
 import type { Leadership, TrustFacts } from './checks/controller.ts'
@@ -60,7 +60,7 @@ export async function readDenied(api: Api, rights: readonly Right[]): Promise<Ri
 /** Who leads; null if nobody ever has. */
 export async function readLeadership(api: Api, namespace: string): Promise<Leadership | null> {
   const path = `/apis/coordination.k8s.io/v1/namespaces/${encodeURIComponent(namespace)}/leases/weft-controller`
-  const lease = await find<Lease>(api, path)
+  const lease = await findObject<Lease>(api, path)
   if (lease === null) return null
   const { holderIdentity, renewTime, leaseDurationSeconds } = lease.spec ?? {}
   return {
@@ -74,7 +74,7 @@ export async function readLeadership(api: Api, namespace: string): Promise<Leade
 export async function readTrust(api: Api, namespace: string): Promise<TrustFacts> {
   const [trust, webhook] = await Promise.all([
     readConfigMap(api, namespace, trustConfig.name).catch(unreadable),
-    find<{ webhooks?: { clientConfig: { caBundle?: string } }[] }>(
+    findObject<{ webhooks?: { clientConfig: { caBundle?: string } }[] }>(
       api,
       '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/weft-smi',
     ).catch(unreadable),
@@ -88,8 +88,8 @@ export async function readTrust(api: Api, namespace: string): Promise<TrustFacts
 /** The nodes' Leases; none where the cluster keeps no such Leases. */
 export async function readHeartbeats(api: Api): Promise<Heartbeat[]> {
   const [leases, nodes] = await Promise.all([
-    find<{ items: Lease[] }>(api, '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases'),
-    find<{ items: Node[] }>(api, '/api/v1/nodes'),
+    findObject<{ items: Lease[] }>(api, '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases'),
+    findObject<{ items: Node[] }>(api, '/api/v1/nodes'),
   ])
   const ready = new Map(
     nodes?.items.map(({ metadata, status }) => {
@@ -107,7 +107,7 @@ export async function readHeartbeats(api: Api): Promise<Heartbeat[]> {
 export async function readDefinitions(api: Api): Promise<Map<string, Definition>> {
   const found = await Promise.all(
     smiKinds.map((spec) =>
-      find<Definition>(api, `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${crdName(spec)}`).catch(
+      findObject<Definition>(api, `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${crdName(spec)}`).catch(
         unreadable,
       ),
     ),
@@ -120,7 +120,7 @@ export async function readProxy(api: Api): Promise<ProxyFacts> {
   const [config, cilium, proxy] = await Promise.all([
     readConfigMap(api, 'kube-system', 'kube-proxy').catch(unreadable),
     readConfigMap(api, 'kube-system', 'cilium-config').catch(unreadable),
-    find<{ spec: { template: { spec: { containers: { command?: string[]; args?: string[] }[] } } } }>(
+    findObject<{ spec: { template: { spec: { containers: { command?: string[]; args?: string[] }[] } } } }>(
       api,
       '/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy',
     ).catch(unreadable),
@@ -138,13 +138,4 @@ export async function readProxy(api: Api): Promise<ProxyFacts> {
 function unreadable(error: unknown): null {
   if (hasStatus(error, 403)) return null
   throw error
-}
-
-async function find<T>(api: Api, path: string): Promise<T | null> {
-  try {
-    return await api.request<T>('GET', path)
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
-  }
 }

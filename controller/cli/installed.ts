@@ -2,8 +2,8 @@
 // read from its own flags and variables so that the tool judges as it does.
 
 import { readConfig } from '../config.ts'
-import { ConfigError, hasStatus } from '../errors.ts'
-import type { Api } from '../observe/api.ts'
+import { ConfigError } from '../errors.ts'
+import { type Api, findObject } from '../observe/api.ts'
 import type { KubeObject } from '../observe/objects.ts'
 import { defaultSettings, type Settings } from '../resolve/settings.ts'
 import { valuesOf } from './install/values.ts'
@@ -67,8 +67,8 @@ const usualLifetimeMs = 24 * 3_600_000
 export async function readInstalled(api: Api, namespace: string): Promise<Installed> {
   const root = `/apis/apps/v1/namespaces/${encodeURIComponent(namespace)}`
   const [controller, agents] = await Promise.all([
-    find(api, `${root}/deployments/${controllerName}`),
-    find(api, `${root}/daemonsets/${agentName}`),
+    findObject<Workload>(api, `${root}/deployments/${controllerName}`),
+    findObject<Workload>(api, `${root}/daemonsets/${agentName}`),
   ])
   const found = { settings: { ...defaultSettings, namespace }, certificateMs: usualLifetimeMs, trouble: '' }
   if (controller !== null) Object.assign(found, readSettings(controller, namespace))
@@ -98,15 +98,6 @@ function partOf(workload: Workload): Pick<Part, 'isObserved' | 'image'> {
   return {
     isObserved: (workload.status?.observedGeneration ?? 0) >= generation,
     image: containerOf(workload)?.image ?? '',
-  }
-}
-
-async function find(api: Api, path: string): Promise<Workload | null> {
-  try {
-    return await api.request<Workload>('GET', path)
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
   }
 }
 

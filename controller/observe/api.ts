@@ -2,7 +2,7 @@
 
 import type { Readable } from 'node:stream'
 import { type Dispatcher, request as send } from 'undici'
-import { ApiError } from '../errors.ts'
+import { ApiError, hasStatus } from '../errors.ts'
 import type { Cluster } from './access.ts'
 
 export type Query = Record<string, string | number | boolean | undefined>
@@ -31,6 +31,20 @@ export interface Api {
    */
   stream(path: string, query: Query, signal: AbortSignal): Promise<Readable>
   close(): Promise<void>
+}
+
+/**
+ * Reads what may not be there.
+ * @returns null where the server answers 404: no such object, or no such kind
+ * @throws ApiError as `request`, for all else
+ */
+export async function findObject<T>(api: Api, path: string, options?: RequestOptions): Promise<T | null> {
+  try {
+    return await api.request<T>('GET', path, options)
+  } catch (thrown) {
+    if (hasStatus(thrown, 404)) return null
+    throw thrown
+  }
 }
 
 /** No answer of the API server that we ask for comes near this. */

@@ -5,7 +5,7 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.ts'
 import { hasStatus, messageOf } from '../errors.ts'
-import type { Api, RequestOptions } from './api.ts'
+import { type Api, findObject, type RequestOptions } from './api.ts'
 
 export interface ElectionOptions {
   api: Api
@@ -86,13 +86,8 @@ export function startElection(options: ElectionOptions): Election {
     }
   }
 
-  async function read(limits: RequestOptions): Promise<Lease | null> {
-    try {
-      return await api.request<Lease>('GET', `${collection}/${name}`, limits)
-    } catch (thrown) {
-      if (hasStatus(thrown, 404)) return null
-      throw thrown
-    }
+  function read(limits: RequestOptions): Promise<Lease | null> {
+    return findObject<Lease>(api, `${collection}/${name}`, limits)
   }
 
   /** One attempt. @returns whether the lease is ours now */

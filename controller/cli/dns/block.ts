@@ -2,7 +2,7 @@
 // lines are ever written, and never behind a change that somebody else has just made.
 
 import { hasStatus } from '../../errors.ts'
-import type { Api } from '../../observe/api.ts'
+import { type Api, findObject } from '../../observe/api.ts'
 import { defaultSettings } from '../../resolve/settings.ts'
 import { diffOf } from '../diff.ts'
 import { Exit, exits } from '../exits.ts'
@@ -58,13 +58,8 @@ export async function readDns(api: Api, namespace: string): Promise<DnsState> {
   return { domain, address, place, block }
 }
 
-async function readService(api: Api, namespace: string): Promise<DnsService | null> {
-  try {
-    return await api.request<DnsService>('GET', servicePath(namespace))
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
-  }
+function readService(api: Api, namespace: string): Promise<DnsService | null> {
+  return findObject<DnsService>(api, servicePath(namespace))
 }
 
 function servicePath(namespace: string): string {

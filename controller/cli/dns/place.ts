@@ -1,7 +1,6 @@
 // Where the cluster's DNS is configured and who looks after that: decides whether our block may be written, and where.
 
-import { hasStatus } from '../../errors.ts'
-import type { Api } from '../../observe/api.ts'
+import { type Api, findObject } from '../../observe/api.ts'
 import type { Meta } from '../../observe/objects.ts'
 import { importsCustom } from './corefile.ts'
 
@@ -168,11 +167,6 @@ function nodeLocalOf(map: ConfigMap | null): NodeLocal | null {
 }
 
 /** Reads a ConfigMap; null if there is none. @throws ApiError */
-export async function readConfigMap(api: Api, namespace: string, name: string): Promise<ConfigMap | null> {
-  try {
-    return await api.request<ConfigMap>('GET', `/api/v1/namespaces/${namespace}/configmaps/${name}`)
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
-  }
+export function readConfigMap(api: Api, namespace: string, name: string): Promise<ConfigMap | null> {
+  return findObject<ConfigMap>(api, `/api/v1/namespaces/${namespace}/configmaps/${name}`)
 }

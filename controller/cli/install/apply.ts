@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { type ApiError, hasStatus } from '../../errors.ts'
-import type { Api } from '../../observe/api.ts'
+import { type Api, findObject } from '../../observe/api.ts'
 import { Exit, exits } from '../exits.ts'
 import type { Manifest } from './manifests.ts'
 
@@ -55,11 +55,11 @@ export async function applyObjects(api: Api, objects: readonly Manifest[], optio
 async function applyOne(api: Api, path: string | null, object: Manifest, options: ApplyOptions): Promise<Effect> {
   // Its kind comes with a definition that a dry run does not make.
   if (path === null) return 'created'
-  const before = await find(api, path)
+  const before = await findObject<Manifest>(api, path)
   const inNamespace = object.metadata.namespace
   if (options.isDry && before === null && inNamespace !== undefined) {
     // The API server refuses even a dry run in a namespace that is not there.
-    if ((await find(api, `/api/v1/namespaces/${inNamespace}`)) === null) return 'created'
+    if ((await findObject(api, `/api/v1/namespaces/${inNamespace}`)) === null) return 'created'
   }
   const send = (force: boolean) =>
     api.request<Manifest>('PATCH', path, {
@@ -95,15 +95,6 @@ function comparable({ metadata, ...rest }: Manifest): unknown {
   return { ...rest, metadata: own }
 }
 
-async function find(api: Api, path: string): Promise<Manifest | null> {
-  try {
-    return await api.request<Manifest>('GET', path)
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
-  }
-}
-
 /** `Kind namespace/name` */
 export function nameOf({ kind, metadata: { namespace, name } }: Pick<Manifest, 'kind' | 'metadata'>): string {
   return `${kind} ${namespace === undefined ? name : `${namespace}/${name}`}`
@@ -127,12 +118,7 @@ export function openPaths(api: Api): Paths {
 
   async function resources(apiVersion: string): Promise<ResourceList['resources']> {
     const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
-    try {
-      return (await api.request<ResourceList>('GET', root)).resources
-    } catch (error) {
-      if (hasStatus(error, 404)) return []
-      throw error
-    }
+    return (await findObject<ResourceList>(api, root))?.resources ?? []
   }
 
   async function find({ apiVersion, kind }: Pick<Manifest, 'apiVersion' | 'kind'>) {
@@ -162,11 +148,8 @@ export async function untilServed(api: Api, definitions: readonly Manifest[]): P
     const version = (spec.versions as { name: string; served: boolean }[]).find(({ served }) => served)?.name
     const path = `/apis/${spec.group}/${version}`
     for (;;) {
-      const list = await api.request<ResourceList>('GET', path).catch((error: unknown) => {
-        if (hasStatus(error, 404)) return { resources: [] }
-        throw error
-      })
-      if (list.resources.some(({ name }) => name === spec.names.plural)) break
+      const list = await findObject<ResourceList>(api, path)
+      if (list?.resources.some(({ name }) => name === spec.names.plural)) break
       if (Date.now() > deadline)
         throw new Exit(exits.failed, `CustomResourceDefinition ${metadata.name} is not served yet`)
       await sleep(200)

@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { hasStatus } from '../../errors.ts'
-import type { Api } from '../../observe/api.ts'
+import { type Api, findObject } from '../../observe/api.ts'
 import type { Meta, Service } from '../../observe/objects.ts'
 import { isOurs } from '../../resolve/enrol.ts'
 import { isLockOf } from '../../resolve/lock.ts'
@@ -92,7 +92,7 @@ export async function findOurs(api: Api, settings: Settings): Promise<Removals> 
   const deployments = await listOurs(api, kind('apps/v1', 'Deployment', 'deployments'))
   const own = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }
   const namespacePath = `/api/v1/namespaces/${namespace}`
-  const isThere = (await find(api, namespacePath)) !== null
+  const isThere = (await findObject(api, namespacePath)) !== null
   return {
     controller: [...(await listOurs(api, bindings)), ...deployments],
     scattered,
@@ -137,19 +137,17 @@ function removalOf(each: Kind, { metadata }: Manifest): Removal {
   return { path: `${rootOf(each)}${scope}/${each.plural}/${name}`, object }
 }
 
+interface Page {
+  items: Manifest[]
+  metadata: { continue?: string }
+}
+
 async function list(api: Api, path: string, query: Record<string, string> = {}): Promise<Manifest[]> {
   const objects: Manifest[] = []
   let token: string | undefined
   do {
-    const page: { items: Manifest[]; metadata: { continue?: string } } | null = await api
-      .request<{ items: Manifest[]; metadata: { continue?: string } }>('GET', path, {
-        query: { ...query, limit: 500, continue: token },
-      })
-      .catch((error: unknown) => {
-        // A kind that this cluster does not have.
-        if (hasStatus(error, 404)) return null
-        throw error
-      })
+    // null: a kind that this cluster does not have.
+    const page: Page | null = await findObject<Page>(api, path, { query: { ...query, limit: 500, continue: token } })
     objects.push(...(page?.items ?? []))
     token = page?.metadata.continue
   } while (token !== undefined && token !== '')
@@ -171,15 +169,6 @@ async function countObjects(api: Api, definitions: readonly Removal[]) {
     return { name: object.metadata.name, count: objects.length }
   })
   return (await Promise.all(counts)).filter(({ count }) => count > 0)
-}
-
-async function find(api: Api, path: string): Promise<Manifest | null> {
-  try {
-    return await api.request<Manifest>('GET', path)
-  } catch (error) {
-    if (hasStatus(error, 404)) return null
-    throw error
-  }
 }
 
 /** Deletes objects one by one; those that have gone meanwhile are no fault. */
@@ -229,7 +218,7 @@ export async function untilStopped(api: Api, namespace: string, waitMs: number):
 export async function untilGone(api: Api, removals: readonly Removal[], waitMs: number): Promise<void> {
   const deadline = Date.now() + waitMs
   for (const { path, object } of removals) {
-    while ((await find(api, path)) !== null) {
+    while ((await findObject(api, path)) !== null) {
       const name = `${object.kind} ${object.metadata.name}`
       if (Date.now() > deadline)
         throw new Exit(
