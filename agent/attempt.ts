@@ -161,8 +161,10 @@ export class Attempts implements UpstreamHandler {
     const { path } = this
     const exchange = this.exchange!
     const error = failure.error!
-    if (error.blame === 'upstream') path.fuse.fail(exchange, this.token, true)
-    else path.fuse.abandon(exchange, this.token)
+    if (error.blame === 'upstream') {
+      path.unanswered(exchange)
+      path.fuse.fail(exchange, this.token)
+    } else path.fuse.abandon(exchange, this.token)
     this.letGo()
     const delayMs = this.kept.isWhole ? path.retry(exchange, failure) : -1
     if (delayMs < 0) this.giveUp(error)
@@ -240,7 +242,7 @@ export class Attempts implements UpstreamHandler {
     const { path, down, owner } = this
     const exchange = this.exchange!
     if (path.observe(exchange, head, path.clock.now())) path.fuse.succeed(exchange, this.token)
-    else path.fuse.fail(exchange, this.token, false)
+    else path.fuse.fail(exchange, this.token)
     if (head.status >= 400) {
       const delayMs = this.kept.isWhole ? path.retry(exchange, { error: null, status: head.status, isSent: true }) : -1
       if (delayMs >= 0) {

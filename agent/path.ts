@@ -68,10 +68,11 @@ export interface PathBase {
   readonly fuse: {
     begin(exchange: Exchange): number
     succeed(exchange: Exchange, token: number): void
-    /** @param isSilent there was no response, not even a bad one */
-    fail(exchange: Exchange, token: number, isSilent: boolean): void
+    fail(exchange: Exchange, token: number): void
     abandon(exchange: Exchange, token: number): void
   }
+  /** The endpoint has failed an attempt without any response: for balancing. */
+  unanswered(exchange: Exchange): void
   /** Lines of the request's head that depend on the endpoint of this attempt, each with its CRLF. */
   hopText(exchange: Exchange): string
   /** Ms to wait before a further attempt; -1: none. Takes it from the retry budget. */

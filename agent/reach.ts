@@ -66,7 +66,9 @@ export class Reach {
 
   private onFailed(error: MeshError): void {
     const { path, exchange } = this
-    this.judge(verdictOn(error))
+    const verdict = verdictOn(error)
+    if (verdict === 'fail') path.unanswered(exchange)
+    this.judge(verdict)
     this.leave()
     if (path.retry(exchange, { error, status: 0, isSent: false }) < 0) {
       this.done(error, null)
@@ -81,7 +83,7 @@ export class Reach {
   judge(verdict: FuseVerdict): void {
     if (this.isJudged || this.exchange.attemptAt === 0) return
     this.isJudged = true
-    this.path.fuse[verdict](this.exchange, this.token, true)
+    this.path.fuse[verdict](this.exchange, this.token)
   }
 
   /** Ends the attempt in flight, if there is one: the exchange has no more to do with its endpoint. Harmless when repeated. */

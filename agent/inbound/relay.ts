@@ -128,6 +128,7 @@ export function attendInbound(
     endpoint: () => null,
     // Breakers are the caller's side's affair: here it would only hide the pod's state from it.
     fuse: { begin: () => 0, succeed: nothing, fail: nothing, abandon: nothing },
+    unanswered: nothing,
     hop: {
       acquire: (_exchange, _isFresh, done) => {
         hop.acquire(done)

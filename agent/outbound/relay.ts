@@ -184,11 +184,12 @@ export function outboundPath(parts: OutboundParts): HttpPath & WirePath {
     fuse: {
       begin: (exchange) => fuseOf(exchange).begin(),
       succeed: (exchange, token) => fuseOf(exchange).succeed(token),
-      fail: (exchange, token, isSilent) => {
-        if (isSilent) observeFailure(exchange.endpoint!, clock.now() - exchange.attemptAt, clock.now())
-        fuseOf(exchange).fail(token)
-      },
+      fail: (exchange, token) => fuseOf(exchange).fail(token),
       abandon: (exchange, token) => fuseOf(exchange).abandon(token),
+    },
+    unanswered: ({ endpoint, attemptAt }) => {
+      const now = clock.now()
+      observeFailure(endpoint!, now - attemptAt, now)
     },
     hop,
     requestMs: ({ port }) => port!.service.policy.timeouts?.requestMs ?? Number.POSITIVE_INFINITY,
